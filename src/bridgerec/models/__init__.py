@@ -1,0 +1,1 @@
+"""Candidates: one file per family, all behind the contract of `base`."""

@@ -1,0 +1,165 @@
+"""The contract of every candidate: histories in, scores out.
+
+A candidate may use user ids inside `fit`; it may not need them to answer.  So a person who
+arrived a minute ago and a training user take the same road, offline and online.
+"""
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bridgerec.config import Model
+from bridgerec.data.dataset import Catalogue, Histories, Training
+from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.runtime import atomic_folder, read_json, write_json
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class CandidateConfig(BaseModel):
+    """Base of the typed options of a candidate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Candidate(ABC):
+    """A model that competes.
+
+    Subclasses set `config_class`, and implement `fit`, `score`, `arrays` and `restore`.
+    `random` says whether training draws random numbers (then several seeds are run);
+    `uses_vectors` whether `Training.vectors` must be there.
+    """
+
+    config_class: ClassVar[type[CandidateConfig]] = CandidateConfig
+    random: ClassVar[bool] = False
+    uses_vectors: ClassVar[bool] = False
+
+    def __init__(self, config: CandidateConfig | None = None, seed: int = 0) -> None:
+        self.config: Any = config or self.config_class()
+        self.seed = seed
+        self.domains: tuple[str, ...] = ()
+        self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+
+    def train(self, training: Training) -> None:
+        """Fit on the training rows and remember the shape of the catalogue."""
+        self._shape(training.catalogue.domains, training.catalogue.offsets)
+        if self.uses_vectors and training.vectors is None:
+            raise ArtifactError(f"{type(self).__name__} needs item vectors; run the embed stage.")
+        self.fit(training)
+
+    def _shape(self, domains: tuple[str, ...], offsets: NDArray[np.int64]) -> None:
+        self.domains, self.offsets = tuple(domains), offsets
+
+    def block(self, domain: str) -> slice:
+        """The index range of one domain's items."""
+        i = self.domains.index(domain)
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    @property
+    def n_items(self) -> int:
+        return int(self.offsets[-1])
+
+    @abstractmethod
+    def fit(self, training: Training) -> None:
+        """Learn from the training rows; every random draw comes from `self.seed`."""
+
+    @abstractmethod
+    def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
+        """Scores of the target's items, shape (batch, items of the target), higher is better.
+
+        Seen items are not masked here.  Empty histories are allowed and must give finite
+        scores.
+        """
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """The learned numbers, to be stored as safetensors."""
+
+    @abstractmethod
+    def restore(self, arrays: Arrays) -> None:
+        """Take the learned numbers back."""
+
+    def save(self, path: Path) -> None:
+        """Write `model.safetensors` and `model.json` into the folder `path`, atomically."""
+        from safetensors.numpy import save_file
+
+        with atomic_folder(path) as temporary:
+            arrays = {k: np.ascontiguousarray(v) for k, v in self.arrays().items()}
+            save_file(arrays, temporary / "model.safetensors")
+            write_json(
+                temporary / "model.json",
+                {
+                    "use": f"{type(self).__module__}:{type(self).__name__}",
+                    "config": self.config.model_dump(mode="json"),
+                    "seed": self.seed,
+                    "domains": list(self.domains),
+                    "offsets": self.offsets.tolist(),
+                },
+            )
+
+
+def find_class(use: str) -> type[Candidate]:
+    """The candidate class of a dotted path "package.module:Class".
+
+    Raises:
+        ConfigError: there is no such module or class, or it is not a candidate.
+    """
+    module, _, name = use.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"models: `use: {use}` cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Candidate)):
+        raise ConfigError(f"models: `use: {use}` is not a subclass of bridgerec.Candidate")
+    return found
+
+
+def build(name: str, model: Model, seed: int = 0) -> Candidate:
+    """An untrained candidate from its entry in `params.yaml`."""
+    found = find_class(model.use)
+    try:
+        return found(found.config_class.model_validate(model.options), seed)
+    except ValidationError as error:
+        keys = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"models.{name}: {keys}") from error
+
+
+def load(path: Path) -> Candidate:
+    """Read a trained candidate from a folder.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        meta = read_json(path / "model.json")
+        arrays = load_file(path / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{path} holds no readable model ({error}). Delete the folder and train again."
+        ) from error
+    found = find_class(meta["use"])
+    candidate = found(found.config_class.model_validate(meta["config"]), meta["seed"])
+    candidate._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
+    candidate.restore(arrays)
+    return candidate
+
+
+def check_catalogue(candidate: Candidate, catalogue: Catalogue) -> None:
+    """Raise `ArtifactError` when model and catalogue are not of the same preparation."""
+    same = candidate.domains == catalogue.domains and np.array_equal(
+        candidate.offsets, catalogue.offsets
+    )
+    if not same:
+        raise ArtifactError(
+            f"the model knows {dict(zip(candidate.domains, np.diff(candidate.offsets), strict=True))} "
+            f"items, the catalogue has {dict(zip(catalogue.domains, np.diff(catalogue.offsets), strict=True))}. "
+            "Train again with this catalogue."
+        )
