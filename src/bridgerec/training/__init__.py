@@ -1,0 +1,1 @@
+"""What trainable candidates share: losses and batches of sequences."""

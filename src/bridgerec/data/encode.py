@@ -1,0 +1,140 @@
+"""From ids as text to ids as numbers: catalogue, people, and their events in time order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bridgerec.config import Params, Workspace
+from bridgerec.data.dataset import Catalogue
+from bridgerec.data.readers import read_identities, read_interactions, read_items
+from bridgerec.errors import DataError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Events:
+    """All events with known items, sorted by person and then by time.
+
+    `timestamp` is None when a domain has an order (`position`) only.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    timestamp: NDArray[np.int64] | None
+    weight: NDArray[np.float32]
+
+
+def encode_catalogue(workspace: Workspace, params: Params) -> Catalogue:
+    """All items of all domains; inside a domain sorted by id, the first of equal ids kept."""
+    frames = []
+    for name, domain in params.data.domains.items():
+        items = read_items(workspace, name, domain)
+        if items.is_empty():
+            raise DataError(f"{workspace.table(domain.items)} has no items of domain {name!r}.")
+        items = items.filter(pl.col("item_id").is_not_null())
+        items = items.unique("item_id", keep="first", maintain_order=True).sort("item_id")
+        frames.append(items.select(pl.lit(name).alias("domain"), pl.all()))
+    return Catalogue(pl.concat(frames))
+
+
+def encode_events(
+    workspace: Workspace, params: Params, catalogue: Catalogue
+) -> tuple[list[str], Events, dict[str, Any]]:
+    """Read and encode the interactions of all domains.
+
+    Returns the sorted person ids, the events, and per domain how many rows were read and how
+    many were left out (unknown item, no user, no time, kind with weight 0).
+    """
+    identities = None
+    if params.data.identities:
+        identities = read_identities(workspace, params.data.identities)
+    parts, counts = [], {}
+    for name in params.data.domains:
+        part, counts[name] = _encode_domain(workspace, params, catalogue, name, identities)
+        parts.append(part)
+    timed = all("timestamp" in part.columns for part in parts)
+    placed = all("position" in part.columns for part in parts)
+    if not timed and not placed:
+        raise DataError(
+            "some domains have only `timestamp` and others only `position`; all domains need "
+            "the same one, or the merged order of a person's events is unknown."
+        )
+    order = ["timestamp"] * timed + ["position"] * placed
+    people = pl.concat([part["user"].unique() for part in parts]).unique().sort()
+    known = pl.Enum(people)
+    frame = pl.concat(
+        [p.select(pl.col("user").cast(known).to_physical(), "item", "weight", *order) for p in parts]
+    )
+    del parts
+    user = frame["user"].to_numpy().astype(np.int32)
+    keys = [frame[column].to_numpy() for column in order]
+    sorting = _time_order(user, keys)
+    return (
+        people.to_list(),
+        Events(
+            user[sorting],
+            frame["item"].to_numpy()[sorting],
+            keys[0][sorting] if timed else None,
+            frame["weight"].to_numpy()[sorting],
+        ),
+        counts,
+    )
+
+
+def _encode_domain(
+    workspace: Workspace,
+    params: Params,
+    catalogue: Catalogue,
+    name: str,
+    identities: pl.DataFrame | None,
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    domain, block = params.data.domains[name], catalogue.block(name)
+    columns = ("user_id", "item_id", "timestamp", "position", "kind")
+    frame = read_interactions(workspace, name, domain, columns)
+    present = frame.collect_schema().names()
+    weights = params.prepare.event_weights
+    weighted = bool(weights) and "kind" in present
+    ids = pl.Enum(catalogue.items["item_id"][block.start : block.stop])
+    rows = frame.select(
+        pl.col("user_id").alias("user"),
+        # the physical code of an Enum is the row of the catalogue's block
+        (pl.col("item_id").cast(ids, strict=False).to_physical().cast(pl.Int32) + block.start).alias(
+            "item"
+        ),
+        pl.col("kind").replace_strict(weights, default=1.0, return_dtype=pl.Float32).alias("weight")
+        if weighted
+        else pl.lit(1.0, dtype=pl.Float32).alias("weight"),
+        *[c for c in ("timestamp", "position") if c in present],
+    ).collect()
+    kept = rows.drop_nulls()
+    if weighted:
+        kept = kept.filter(pl.col("weight") > 0)
+    if identities is not None:
+        own = identities.filter(pl.col("domain") == name).rename({"user_id": "user"})
+        kept = (
+            kept.join(own.select("user", "person_id"), on="user", how="left", maintain_order="left")
+            .with_columns(pl.coalesce("person_id", "user").alias("user"))
+            .drop("person_id")
+        )
+    if kept.is_empty():
+        raise DataError(
+            f"domain {name!r}: none of its {rows.height} interactions has a known item, a user and "
+            "a time. Look at reports/validation/summary.md; swapped columns are a usual cause."
+        )
+    return kept, {"rows": rows.height, "left_out": rows.height - kept.height}
+
+
+def _time_order(user: NDArray[np.int32], keys: list[NDArray[Any]]) -> NDArray[np.int64]:
+    """Stable order by user and then by `keys`; one packed integer when the ranges allow it."""
+    spans = [int(k.max()) - int(k.min()) + 1 for k in keys]
+    if int(user.max() + 1) * float(np.prod(spans, dtype=float)) < 2**63:
+        packed = user.astype(np.int64)
+        for key, span in zip(keys, spans, strict=True):
+            packed = packed * span + (key - key.min())
+        return np.argsort(packed, kind="stable")
+    return np.lexsort((*reversed(keys), user))

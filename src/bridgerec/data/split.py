@@ -1,0 +1,204 @@
+"""The split protocols: who may learn from which row, and what is asked.
+
+Events become pairs (person, item) dated by their first event; a pair's weight sums the
+events that lie in the same part as the first, so that no weight tells of the future.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridgerec.config import KCore, Params
+from bridgerec.data.dataset import Catalogue
+from bridgerec.data.encode import Events
+from bridgerec.errors import DataError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distinct (person, item), sorted by person and then by the first event's time.
+
+    `pair_of_event` maps every event to its pair; `first` is the number of its first event.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    timestamp: NDArray[np.int64] | None
+    first: NDArray[np.int64]
+    pair_of_event: NDArray[np.int64]
+    event_weight: NDArray[np.float32]
+
+    def weights(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+        """The summed weight of the counted events of each pair; the first always counts."""
+        if len(self.user) == len(self.event_weight):
+            return self.event_weight
+        weight = self.event_weight
+        if counted is not None:
+            counted[self.first] = True
+            weight = weight * counted
+        return np.bincount(self.pair_of_event, weight, len(self.user)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One split over pairs `rows` (None: all of them)."""
+
+    name: str
+    targets: tuple[str, ...]
+    rows: NDArray[np.int64] | None
+    part: NDArray[np.int8]
+    weight: NDArray[np.float32]
+    fit: NDArray[np.bool_]
+    info: dict[str, Any]
+
+
+def collapse(events: Events, n_items: int) -> Pairs:
+    """Join the events of each (person, item)."""
+    key = events.user.astype(np.int64) * n_items + events.item
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    new = np.append(True, ordered[1:] != ordered[:-1])
+    first = order[new]  # stable, hence the earliest event of each pair
+    by_time = np.argsort(first)
+    place = np.empty_like(by_time)
+    place[by_time] = np.arange(len(by_time))
+    pair_of_event = np.empty(len(key), dtype=np.int64)
+    pair_of_event[order] = place[np.cumsum(new) - 1]
+    first = first[by_time]
+    time = None if events.timestamp is None else events.timestamp[first]
+    return Pairs(
+        events.user[first], events.item[first], time, first, pair_of_event, events.weight
+    )
+
+
+def k_core(
+    user: NDArray[np.int32], item: NDArray[np.int32], keep: NDArray[np.bool_], minimum: KCore
+) -> NDArray[np.bool_]:
+    """The largest subset of the kept rows in which every user and item has enough rows."""
+    keep = keep.copy()
+    while minimum.user > 1 or minimum.item > 1:
+        rows = np.flatnonzero(keep)
+        enough = np.bincount(user[rows])[user[rows]] >= minimum.user
+        enough &= np.bincount(item[rows])[item[rows]] >= minimum.item
+        if enough.all():
+            break
+        keep[rows[~enough]] = False
+    return keep
+
+
+def temporal(events: Events, pairs: Pairs, params: Params) -> Assignment:
+    """One cut time for all domains: train < t1 <= validation < t2 <= test."""
+    if events.timestamp is None or pairs.timestamp is None:
+        raise DataError(
+            "the temporal protocol needs a `timestamp` in every domain. Add it, or remove "
+            "`temporal` from split.protocols in params.yaml (and set gate.protocol)."
+        )
+    config, n = params.split, len(events.timestamp)
+    places = [
+        int(n * (1 - config.validation_fraction - config.test_fraction)),
+        int(n * (1 - config.test_fraction)),
+    ]
+    cuts = np.partition(events.timestamp, places)[places]
+    part = (pairs.timestamp[:, None] >= cuts).sum(1).astype(np.int8)
+    event_part = (events.timestamp >= cuts[0]).astype(np.int8) + (events.timestamp >= cuts[1])
+    weight = pairs.weights(event_part == part[pairs.pair_of_event])
+    fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
+    info = {"protocol": "temporal", "cuts": cuts.tolist()}
+    return Assignment("temporal", params.target_domains, None, part, weight, fit, info)
+
+
+def leave_last(events: Events, pairs: Pairs, params: Params) -> Assignment:
+    """The last pair of each merged sequence is the test, the second last the validation."""
+    users, start = np.unique(pairs.user, return_index=True)
+    stop = np.append(start[1:], len(pairs.user))
+    long = stop - start >= 3
+    part = np.zeros(len(pairs.user), dtype=np.int8)
+    part[stop[long] - 1] = 2
+    part[stop[long] - 2] = 1
+    horizon = np.full(int(users.max()) + 1, len(events.user), dtype=np.int64)
+    horizon[users[long]] = pairs.first[stop[long] - 2]
+    weight = pairs.weights(np.arange(len(events.user)) < horizon[events.user])
+    fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
+    info = {"protocol": "leave_last"}
+    return Assignment("leave_last", params.target_domains, None, part, weight, fit, info)
+
+
+def cold_start(
+    base: Assignment, pairs: Pairs, catalogue: Catalogue, params: Params, target: str, fraction: float
+) -> Assignment:
+    """Hide every target row of a share of the overlapping people.
+
+    Built on the training rows of `base`.  Half of the hidden people are asked in validation,
+    the other half in test; a fraction of 1 leaves no overlap to learn from.
+    """
+    rows = np.flatnonzero(base.part == 0)
+    user, item = pairs.user[rows], pairs.item[rows]
+    block = catalogue.block(target)
+    inside = (item >= block.start) & (item < block.stop)
+    overlapping = np.intersect1d(user[inside], user[~inside])
+    seed = [params.seed, params.target_domains.index(target), round(fraction * 10_000)]
+    drawn = np.random.default_rng(seed).permutation(overlapping)
+    hidden = drawn[: round(fraction * len(drawn))]
+    asked = np.zeros(int(pairs.user.max()) + 1, dtype=np.int8)
+    asked[hidden[: len(hidden) // 2]] = 1
+    asked[hidden[len(hidden) // 2 :]] = 2
+    part = np.where(inside, asked[user], 0).astype(np.int8)
+    fit = k_core(user, item, part == 0, params.prepare.k_core)
+    info = {"protocol": "cold_start", "fraction": fraction, "hidden_people": len(hidden)}
+    name = f"cold_start-{target}-{round(fraction * 100)}"
+    return Assignment(name, (target,), rows, part, base.weight[rows], fit, info)
+
+
+def assign(
+    events: Events, pairs: Pairs, catalogue: Catalogue, params: Params
+) -> list[Assignment]:
+    """All splits that `params.split` asks for."""
+    makers = {"temporal": temporal, "leave_last": leave_last}
+    protocols = params.split.protocols
+    whole = [makers[p](events, pairs, params) for p in makers if p in protocols]
+    if "cold_start" not in protocols:
+        return whole
+    base = whole[0] if whole else leave_last(events, pairs, params)
+    return whole + [
+        cold_start(base, pairs, catalogue, params, target, fraction)
+        for target in params.target_domains
+        if len(catalogue.domains) > 1
+        for fraction in params.split.cold_start_fractions
+    ]
+
+
+def assert_no_leakage(split: Assignment, pairs: Pairs, catalogue: Catalogue) -> None:
+    """Raise `DataError` when a split breaks its own rule; cheap enough to run always."""
+    rows = slice(None) if split.rows is None else split.rows
+    user, item = pairs.user[rows], pairs.item[rows]
+    wrong = bool((split.fit & (split.part != 0)).any())
+    protocol = split.info["protocol"]
+    if protocol == "temporal" and pairs.timestamp is not None:
+        for cut, number in zip(split.info["cuts"], (1, 2), strict=True):
+            late = split.part >= number
+            wrong |= bool((pairs.timestamp[late] < cut).any())
+            wrong |= bool((pairs.timestamp[~late] >= cut).any())
+    elif protocol == "leave_last":
+        same = user[1:] == user[:-1]
+        wrong |= bool((split.part[1:] < split.part[:-1])[same].any())
+        wrong |= any(int(np.bincount(user[split.part == p]).max(initial=0)) > 1 for p in (1, 2))
+    elif protocol == "cold_start":
+        block = catalogue.block(split.targets[0])
+        inside = (item >= block.start) & (item < block.stop)
+        known = user[inside & (split.part == 0)]
+        wrong |= np.intersect1d(known, user[split.part > 0]).size > 0
+        wrong |= np.intersect1d(user[split.part == 1], user[split.part == 2]).size > 0
+    if wrong:
+        raise DataError(f"split {split.name} leaks held-out rows into training; this is a defect.")
+
+
+def split_hash(split: Assignment, pairs: Pairs) -> str:
+    """sha256 over who, what, weight and part; equal for equal splits of equal data."""
+    rows = slice(None) if split.rows is None else split.rows
+    digest = hashlib.sha256(split.name.encode())
+    for array in (pairs.user[rows], pairs.item[rows], split.weight, split.part, split.fit):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""Item-based nearest neighbours over the merged histories of all domains.
+
+Cosine similarity with shrinkage (Sarwar et al. 2001; Deshpande & Karypis 2004).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import sparse
+
+from bridgerec.data.dataset import Histories, Training
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig
+from bridgerec.models.sparse import matrix, pack, unpack
+
+
+class ItemKNNConfig(CandidateConfig):
+    """`neighbours` kept per item; `shrink` is added to the denominator of the cosine."""
+
+    neighbours: int = Field(100, ge=1)
+    shrink: float = Field(10.0, ge=0)
+    recency: float = Field(1.0, gt=0, le=1)
+
+
+class ItemKNN(Candidate):
+    """score(j) = sum over history items i of sim(i, j), i among the neighbours of j."""
+
+    config_class = ItemKNNConfig
+
+    def fit(self, training: Training) -> None:
+        x = matrix(training.histories, self.n_items).tocsc()
+        norms = np.sqrt(np.asarray(x.sum(axis=0)).ravel())
+        columns = []
+        for start in range(0, self.n_items, 2048):  # a block of columns bounds the memory
+            stop = min(start + 2048, self.n_items)
+            product = (x.T @ x[:, start:stop]).tocsc()
+            columns.append(self._nearest(product, norms, norms[start:stop], start))
+        self.similarity = sparse.hstack(columns, format="csr").astype(np.float32)
+
+    def _nearest(
+        self,
+        product: sparse.csc_matrix,
+        norms: NDArray[np.float32],
+        own: NDArray[np.float32],
+        start: int,
+    ) -> sparse.csc_matrix:
+        column = np.repeat(np.arange(product.shape[1]), np.diff(product.indptr))
+        data = product.data / (norms[product.indices] * own[column] + self.config.shrink)
+        data[product.indices == column + start] = 0
+        # the most similar first inside each column, lower index first among equals
+        order = np.lexsort((product.indices, -data, column))
+        place = np.arange(len(order)) - product.indptr[:-1][column[order]]
+        kept = order[(place < self.config.neighbours) & (data[order] > 0)]
+        return sparse.csc_matrix(
+            (data[kept], (product.indices[kept], column[kept])), shape=product.shape
+        )
+
+    def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
+        h = matrix(histories, self.n_items, self.config.recency)
+        return (h @ self._columns(target)).toarray().astype(np.float32)
+
+    def _columns(self, target: str) -> sparse.csr_matrix:
+        if target not in self._by_target:
+            self._by_target[target] = self.similarity[:, self.block(target)].tocsr()
+        return self._by_target[target]
+
+    @property
+    def _by_target(self) -> dict[str, sparse.csr_matrix]:
+        return self.__dict__.setdefault("_columns_by_target", {})
+
+    def arrays(self) -> Arrays:
+        return pack("similarity", self.similarity)
+
+    def restore(self, arrays: Arrays) -> None:
+        self.similarity = unpack("similarity", arrays)
