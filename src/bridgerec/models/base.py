@@ -140,7 +140,8 @@ def load(path: Path) -> Candidate:
 
     try:
         meta = read_json(path / "model.json")
-        arrays = load_file(path / "model.safetensors")
+        # copied: the file's views may be unaligned, and then sums differ in the last bits
+        arrays = {k: np.array(v) for k, v in load_file(path / "model.safetensors").items()}
     except (OSError, ValueError, SafetensorError) as error:
         raise ArtifactError(
             f"{path} holds no readable model ({error}). Delete the folder and train again."
@@ -158,8 +159,11 @@ def check_catalogue(candidate: Candidate, catalogue: Catalogue) -> None:
         candidate.offsets, catalogue.offsets
     )
     if not same:
+        known, found = (
+            dict(zip(x.domains, np.diff(x.offsets).tolist(), strict=True))
+            for x in (candidate, catalogue)
+        )
         raise ArtifactError(
-            f"the model knows {dict(zip(candidate.domains, np.diff(candidate.offsets), strict=True))} "
-            f"items, the catalogue has {dict(zip(catalogue.domains, np.diff(catalogue.offsets), strict=True))}. "
+            f"the model knows {known} items, the catalogue has {found}. "
             "Train again with this catalogue."
         )

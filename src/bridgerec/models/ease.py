@@ -78,7 +78,9 @@ class EASE(Candidate):
     def restore(self, arrays: Arrays) -> None:
         names = {key.split(".")[0] for key in arrays}
         self.parts = {
-            n: _Part.of({k.removeprefix(f"{n}."): a for k, a in arrays.items() if k.startswith(f"{n}.")})
+            n: _Part.of(
+                {k.removeprefix(f"{n}."): a for k, a in arrays.items() if k.startswith(f"{n}.")}
+            )
             for n in sorted(names)
         }
 

@@ -64,7 +64,9 @@ class EMCDR(Candidate):
     ) -> NDArray[np.float32]:
         """Ridge regression with an unpenalised intercept in the last row, (size + 1, size)."""
         if len(source) == 0:  # nobody to learn from: everyone maps to the mean person
-            return np.vstack([np.zeros((len(fallback), len(fallback))), fallback]).astype(np.float32)
+            return np.vstack([np.zeros((len(fallback), len(fallback))), fallback]).astype(
+                np.float32
+            )
         left, right = source.mean(0), target.mean(0)
         s, t = source - left, target - right
         penalty = self.config.bridge_reg * max(float(np.mean(s * s)), 1e-12)

@@ -1,0 +1,26 @@
+"""All commands, listed in the order in which a newcomer meets them."""
+
+from importlib import import_module
+
+import typer
+
+app = typer.Typer(
+    name="bridgerec",
+    help="Cross-domain recommendation with pretrained language models: from raw tables to a "
+    "served, monitored recommender.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+PANELS = {
+    "Start": ("demo", "init", "simulate", "doctor"),
+    "Pipeline": ("run", "stage", "evaluation"),
+    "Use": ("recommend", "serve", "monitor"),
+}
+
+for panel, names in PANELS.items():
+    for name in names:
+        module = import_module(f"bridgerec.cli.{name}")
+        app.command(name, rich_help_panel=panel)(getattr(module, name))

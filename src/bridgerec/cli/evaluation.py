@@ -1,0 +1,80 @@
+"""`bridgerec evaluation`: the results, as a table or as JSON."""
+
+from typing import Annotated, Any
+
+import typer
+
+from bridgerec.cli.options import HERE, Debug, Directory
+from bridgerec.config import Workspace
+from bridgerec.errors import ArtifactError
+
+
+def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
+    """A rich table of the test results of one split and target, best NDCG@10 first."""
+    from rich.table import Table
+
+    names = ("ndcg@10", "recall@10", "precision@10", "f1@10", "hr@10")
+    table = Table(title=f"{split} → {target} (test, full ranking)", title_justify="left")
+    table.add_column("candidate")
+    for name in names:
+        table.add_column(name, justify="right")
+    rows = {
+        candidate: targets[target]["all"]
+        for candidate, targets in metrics["test"][split].items()
+        if "all" in targets.get(target, {})
+    }
+    for candidate, found in sorted(rows.items(), key=lambda r: -r[1]["ndcg@10"]["value"]):
+        cells = []
+        for i, name in enumerate(names):
+            cell = found.get(name)
+            text = "–" if cell is None else f"{cell['value']:.4f}"
+            if i == 0 and cell is not None:
+                text += f" [dim]{cell['low']:.4f}–{cell['high']:.4f}[/]"
+            cells.append(text)
+        table.add_row(candidate, *cells)
+    return table
+
+
+def show(workspace: Workspace) -> None:
+    """Print the leaderboards and the decision."""
+    from rich.console import Console
+
+    from bridgerec.runtime import read_json
+
+    console = Console()
+    metrics = read_metrics(workspace)
+    for split, candidates in metrics["test"].items():
+        for target in sorted({t for targets in candidates.values() for t in targets}):
+            console.print(leaderboard(metrics, split, target))
+    decision = workspace.reports / "decision.json"
+    if decision.is_file():
+        found = read_json(decision)
+        console.print(f"\n[bold]Decision:[/] {found.get('winner') or 'refused'}")
+        for reason in found.get("reasons", []):
+            console.print(f"  · {reason}", markup=False)
+    console.print(f"\nThe page to look at: {workspace.reports / 'evaluation' / 'index.html'}")
+
+
+def read_metrics(workspace: Workspace) -> dict[str, Any]:
+    """`reports/evaluation/metrics.json`; ArtifactError when it is not there."""
+    from bridgerec.runtime import read_json
+
+    path = workspace.reports / "evaluation" / "metrics.json"
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist yet. Run `bridgerec run evaluate`.")
+    found: dict[str, Any] = read_json(path)
+    return found
+
+
+def evaluation(
+    json: Annotated[bool, typer.Option("--json", help="Print metrics.json.")] = False,
+    directory: Directory = HERE,
+    debug: Debug = False,
+) -> None:
+    """Show how the candidates did, and which one was chosen and why."""
+    workspace = Workspace.open(directory)
+    if json:
+        read_metrics(workspace)
+        typer.echo((workspace.reports / "evaluation" / "metrics.json").read_text(), nl=False)
+    else:
+        show(workspace)

@@ -1,0 +1,20 @@
+"""`bridgerec stage`: one stage of dvc.yaml, as DVC calls it."""
+
+from typing import Annotated
+
+import typer
+
+from bridgerec.cli.options import HERE, Debug, Directory
+from bridgerec.config import Workspace
+
+
+def stage(
+    name: Annotated[str, typer.Argument(help="validate, prepare, embed, train, evaluate, …")],
+    candidate: Annotated[str | None, typer.Argument(help="The candidate to train.")] = None,
+    directory: Directory = HERE,
+    debug: Debug = False,
+) -> None:
+    """Run one stage of dvc.yaml (DVC calls this; people use `dvc repro` or `bridgerec run`)."""
+    from bridgerec.pipeline.stages import run_stage
+
+    run_stage(Workspace.open(directory), name, candidate, lambda text: typer.echo(f"  {text}"))

@@ -1,0 +1,176 @@
+"""Splits keep their promises on any data."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridgerec.config import KCore, Params, Workspace
+from bridgerec.data.dataset import Catalogue, Split
+from bridgerec.data.encode import Events
+from bridgerec.data.prepare import prepare
+from bridgerec.data.split import assert_no_leakage, assign, collapse, k_core, split_hash
+from bridgerec.errors import DataError
+from bridgerec.runtime import file_hash, read_json
+from conftest import small_params
+
+CATALOGUE = Catalogue(
+    pl.DataFrame({"domain": ["left"] * 5 + ["right"] * 5, "item_id": list("abcdefghij")})
+)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> Events:
+    n = draw(st.integers(20, 120))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    user, item = rng.integers(0, 12, n), rng.integers(0, 10, n)
+    time = rng.integers(0, draw(st.integers(5, 1000)), n)
+    order = np.lexsort((time, user))
+    weight = rng.integers(1, 4, n).astype(np.float32)
+    return Events(
+        user[order].astype(np.int32), item[order].astype(np.int32), time[order], weight[order]
+    )
+
+
+@given(events())
+@settings(max_examples=60, deadline=None)
+def test_no_split_leaks(found: Events) -> None:
+    params = Params.model_validate(small_params())
+    pairs = collapse(found, 10)
+    assert len(set(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))) == len(pairs.user)
+    splits = assign(found, pairs, CATALOGUE, params)
+    assert {s.info["protocol"] for s in splits} == {"temporal", "leave_last", "cold_start"}
+    for split in splits:
+        assert_no_leakage(split, pairs, CATALOGUE)
+
+
+@given(events())
+@settings(max_examples=60, deadline=None)
+def test_weights_tell_nothing_of_the_future(found: Events) -> None:
+    """Changing events after the cut must not change any training weight."""
+    params = Params.model_validate(small_params())
+    pairs = collapse(found, 10)
+    split = assign(found, pairs, CATALOGUE, params)[0]
+    assert found.timestamp is not None
+    late = found.timestamp >= split.info["cuts"][0]
+    louder = replace(found, weight=np.where(late, found.weight * 7, found.weight))
+    again = assign(louder, collapse(louder, 10), CATALOGUE, params)[0]
+    assert np.array_equal(split.weight[split.part == 0], again.weight[again.part == 0])
+
+
+def test_leakage_is_noticed() -> None:
+    found = Events(
+        np.repeat(np.arange(4, dtype=np.int32), 5),
+        np.tile(np.arange(5, dtype=np.int32) * 2, 4),
+        np.tile(np.arange(5), 4),
+        np.ones(20, dtype=np.float32),
+    )
+    pairs = collapse(found, 10)
+    for split in assign(found, pairs, CATALOGUE, Params.model_validate(small_params())):
+        bad = replace(split, part=split.part[::-1].copy())
+        if np.array_equal(bad.part, split.part):
+            continue
+        with pytest.raises(DataError, match="leaks"):
+            assert_no_leakage(replace(bad, fit=np.ones_like(split.fit)), pairs, CATALOGUE)
+
+
+def test_weights_sum_the_events_of_the_same_part() -> None:
+    found = Events(
+        np.zeros(6, dtype=np.int32),
+        np.array([0, 0, 5, 1, 6, 0], dtype=np.int32),
+        np.arange(6),
+        np.array([1, 3, 1, 1, 1, 100], dtype=np.float32),
+    )
+    pairs = collapse(found, 10)
+    assert pairs.item.tolist() == [0, 5, 1, 6]
+    last = next(
+        s
+        for s in assign(found, pairs, CATALOGUE, Params.model_validate(small_params()))
+        if s.name == "leave_last"
+    )
+    assert last.part.tolist() == [0, 0, 1, 2]
+    assert last.weight[0] == 4  # the purchase after the test item is not counted
+
+
+def test_k_core_reaches_a_fixed_point() -> None:
+    user = np.array([0, 0, 1, 1, 2], dtype=np.int32)
+    item = np.array([0, 1, 0, 1, 2], dtype=np.int32)
+    kept = k_core(user, item, np.ones(5, dtype=bool), KCore(user=2, item=2))
+    assert kept.tolist() == [True, True, True, True, False]
+
+
+def test_prepare_writes_the_same_bytes_twice(small_workspace: Workspace) -> None:
+    prepare(small_workspace)
+    first = file_hash(small_workspace.prepared)
+    prepare(small_workspace)
+    assert file_hash(small_workspace.prepared) == first
+
+
+def test_cases_ask_only_for_what_is_held_out(small_workspace: Workspace) -> None:
+    summary = prepare(small_workspace)
+    assert summary["overlapping_people"] == 40
+    catalogue = Catalogue.read(small_workspace.prepared / "items.parquet")
+    for name, info in read_json(small_workspace.prepared / "splits.json").items():
+        split = Split.read(small_workspace.prepared, name, catalogue)
+        for target in info["targets"]:
+            for part in ("validation", "test"):
+                cases = split.cases(part, target)
+                block = catalogue.block(target)
+                asked = cases.relevant.items
+                assert ((asked >= block.start) & (asked < block.stop)).all()
+                for i in range(len(cases)):
+                    past = set(cases.histories.slice(i, i + 1).items.tolist())
+                    assert not past & set(cases.relevant.slice(i, i + 1).items.tolist())
+                if info["protocol"] == "cold_start":
+                    assert len(cases.histories.within(block).items) == 0
+
+
+def test_order_without_time(small_workspace: Workspace) -> None:
+    """Data with `position` only: leave_last works, temporal says what to do."""
+    for domain in ("left", "right"):
+        path = small_workspace.root / "data" / domain / "interactions.csv"
+        pl.read_csv(path).rename({"timestamp": "position"}).write_csv(path)
+    with pytest.raises(DataError, match=r"remove\s+`temporal`"):
+        prepare(small_workspace)
+    changed = small_params(split={"protocols": ["leave_last"]}, gate={"protocol": "leave_last"})
+    (small_workspace.root / "params.yaml").write_text(yaml.safe_dump(changed))
+    prepare(small_workspace)
+    assert list(read_json(small_workspace.prepared / "splits.json")) == ["leave_last"]
+
+
+def test_identities_join_accounts(small_workspace: Workspace) -> None:
+    path = small_workspace.root / "data" / "right" / "interactions.csv"
+    frame = pl.read_csv(path).with_columns(("account-" + pl.col("user_id")).alias("user_id"))
+    frame.write_csv(path)
+    assert prepare(small_workspace)["overlapping_people"] == 0
+    accounts = frame["user_id"].unique().sort()
+    pl.DataFrame(
+        {
+            "domain": ["right"] * len(accounts),
+            "user_id": accounts,
+            "person_id": accounts.str.strip_prefix("account-"),
+        }
+    ).write_csv(small_workspace.root / "data" / "who.csv")
+    changed = small_params()
+    changed["data"]["identities"] = "data/who.csv"  # type: ignore[index]
+    (small_workspace.root / "params.yaml").write_text(yaml.safe_dump(changed))
+    assert prepare(small_workspace)["overlapping_people"] == 40
+
+
+def test_split_hash_follows_the_split() -> None:
+    rng = np.random.default_rng(0)
+    found = Events(
+        np.repeat(np.arange(6, dtype=np.int32), 8),
+        rng.integers(0, 10, 48).astype(np.int32),
+        np.tile(np.arange(8), 6),
+        np.ones(48, dtype=np.float32),
+    )
+    pairs = collapse(found, 10)
+    splits = assign(found, pairs, CATALOGUE, Params.model_validate(small_params()))
+    hashes = [split_hash(s, pairs) for s in splits]
+    assert len(set(hashes)) == len(hashes)
+    assert hashes == [split_hash(s, pairs) for s in splits]
