@@ -68,7 +68,10 @@ def encode_events(
     people = pl.concat([part["user"].unique() for part in parts]).unique().sort()
     known = pl.Enum(people)
     frame = pl.concat(
-        [p.select(pl.col("user").cast(known).to_physical(), "item", "weight", *order) for p in parts]
+        [
+            p.select(pl.col("user").cast(known).to_physical(), "item", "weight", *order)
+            for p in parts
+        ]
     )
     del parts
     user = frame["user"].to_numpy().astype(np.int32)
@@ -103,9 +106,9 @@ def _encode_domain(
     rows = frame.select(
         pl.col("user_id").alias("user"),
         # the physical code of an Enum is the row of the catalogue's block
-        (pl.col("item_id").cast(ids, strict=False).to_physical().cast(pl.Int32) + block.start).alias(
-            "item"
-        ),
+        (
+            pl.col("item_id").cast(ids, strict=False).to_physical().cast(pl.Int32) + block.start
+        ).alias("item"),
         pl.col("kind").replace_strict(weights, default=1.0, return_dtype=pl.Float32).alias("weight")
         if weighted
         else pl.lit(1.0, dtype=pl.Float32).alias("weight"),

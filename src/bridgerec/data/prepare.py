@@ -83,7 +83,9 @@ def _write_split(folder: Path, split: Assignment, pairs: Pairs) -> dict[str, Any
     if split.rows is not None:
         rows = rows[split.rows]
     rows = rows.with_columns(
-        pl.Series("weight", split.weight), pl.Series("part", split.part), pl.Series("fit", split.fit)
+        pl.Series("weight", split.weight),
+        pl.Series("part", split.part),
+        pl.Series("fit", split.fit),
     )
     rows.write_parquet(folder / "splits" / f"{split.name}.parquet")
     sizes = np.bincount(split.part, minlength=len(PARTS)).tolist()

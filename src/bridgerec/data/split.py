@@ -69,9 +69,7 @@ def collapse(events: Events, n_items: int) -> Pairs:
     pair_of_event[order] = place[np.cumsum(new) - 1]
     first = first[by_time]
     time = None if events.timestamp is None else events.timestamp[first]
-    return Pairs(
-        events.user[first], events.item[first], time, first, pair_of_event, events.weight
-    )
+    return Pairs(events.user[first], events.item[first], time, first, pair_of_event, events.weight)
 
 
 def k_core(
@@ -127,7 +125,12 @@ def leave_last(events: Events, pairs: Pairs, params: Params) -> Assignment:
 
 
 def cold_start(
-    base: Assignment, pairs: Pairs, catalogue: Catalogue, params: Params, target: str, fraction: float
+    base: Assignment,
+    pairs: Pairs,
+    catalogue: Catalogue,
+    params: Params,
+    target: str,
+    fraction: float,
 ) -> Assignment:
     """Hide every target row of a share of the overlapping people.
 
@@ -152,9 +155,7 @@ def cold_start(
     return Assignment(name, (target,), rows, part, base.weight[rows], fit, info)
 
 
-def assign(
-    events: Events, pairs: Pairs, catalogue: Catalogue, params: Params
-) -> list[Assignment]:
+def assign(events: Events, pairs: Pairs, catalogue: Catalogue, params: Params) -> list[Assignment]:
     """All splits that `params.split` asks for."""
     makers = {"temporal": temporal, "leave_last": leave_last}
     protocols = params.split.protocols
