@@ -13,7 +13,8 @@ def matrix(histories: Histories, n_items: int, recency: float = 1.0) -> Any:
     """CSR (batch, n_items): 1 per history item, times `recency` for every newer entry."""
     values = np.power(np.float32(recency), histories.age.astype(np.float32))
     shape = (len(histories), n_items)
-    found = sparse.csr_matrix((values, histories.items, histories.indptr), shape=shape)
+    # copied: sum_duplicates sorts in place, and the history must keep its order
+    found = sparse.csr_matrix((values, histories.items.copy(), histories.indptr), shape=shape)
     found.sum_duplicates()
     return found
 
