@@ -110,13 +110,16 @@ class _Part:
             raise ArtifactError("EASE's matrix is singular; raise its regularization.")
         k = np.tril(k)
         k += np.tril(k, -1).T
-        q = np.empty(x.shape[1], dtype=np.float32)
-        columns = x.tocsc()
+        k = np.ascontiguousarray(k)
+        # q_j = a_j' K a_j with a_j = [x_j; v_j]; the people part only touches x_j's few rows
+        q = np.einsum("ij,ij->i", v @ k[n:, n:], v)
+        columns = x.T.tocsr()
         for start in range(0, x.shape[1], 1024):
             cut = slice(start, start + 1024)
-            a = np.concatenate([columns[:, cut].toarray(), v[cut].T])
-            q[cut] = np.einsum("ij,ij->j", a, k @ a)
-        return cls(x, v, np.ascontiguousarray(k), q)
+            half = columns[cut] @ k[:n]
+            q[cut] += np.asarray(columns[cut].multiply(half[:, :n]).sum(axis=1)).ravel()
+            q[cut] += 2 * np.einsum("ij,ij->i", half[:, n:], v[cut])
+        return cls(x, v, k, q)
 
     def score(self, h, block: slice) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
         n = self.x.shape[0]  # type: ignore[attr-defined]

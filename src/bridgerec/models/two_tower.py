@@ -26,11 +26,11 @@ class TwoTowerConfig(CandidateConfig):
     """`history_dropout`: share of positions whose history is cut down to the other domains."""
 
     embedding_size: int = Field(64, ge=2)
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(10, ge=1)
     batch_size: int = Field(256, ge=2)
     learning_rate: float = Field(0.01, gt=0)
     max_history: int = Field(24, ge=2)
-    negatives: int = Field(1024, ge=1)
+    negatives: int = Field(256, ge=1)
     temperature: float = Field(0.1, gt=0)
     recency: float = Field(0.8, gt=0, le=1)
     residual_dropout: float = Field(0.3, ge=0, lt=1)
