@@ -1,0 +1,1 @@
+"""Pretrained models to vectors: encoders, their cache, and whitening."""

