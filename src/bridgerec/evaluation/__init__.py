@@ -1,0 +1,1 @@
+"""How recommendations are judged: full ranking, segments, intervals."""

@@ -1,0 +1,65 @@
+"""Intervals and comparisons by a paired bootstrap over people."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of a - b with its interval, two-sided p-value, and Cohen's d of the pairs."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    effect: float
+
+
+class Bootstrap:
+    """Resamples of n people, shared by everything that is compared (hence paired).
+
+    Efron & Tibshirani (1993), percentile intervals; weights are multinomial counts.
+    """
+
+    def __init__(self, n: int, resamples: int, confidence: float, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.weights = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float32)
+        tail = (1 - confidence) / 2
+        self.quantiles = (tail, 1 - tail)
+
+    def means(self, values: Floats, member: NDArray[np.bool_]) -> Floats:
+        """Resampled means of the members' columns, (resamples, columns); `values` (n, columns)."""
+        total = self.weights[:, member] @ values[member].astype(np.float32)
+        count = self.weights[:, member].sum(1, keepdims=True)
+        return (total / np.maximum(count, 1)).astype(np.float64)
+
+    def intervals(self, values: Floats, member: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Lower and upper ends, each (columns,)."""
+        low, high = np.quantile(self.means(values, member), self.quantiles, axis=0)
+        return low, high
+
+    def difference(self, a: Floats, b: Floats) -> Difference:
+        """Compare two models on the same people; `a` and `b` are (n,)."""
+        gap = a - b
+        drawn = self.means(gap[:, None], np.ones(len(gap), dtype=bool))[:, 0]
+        low, high = np.quantile(drawn, self.quantiles)
+        tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
+        p_value = min(1.0, 2 * (tail * len(drawn) + 1) / (len(drawn) + 1))
+        spread = float(gap.std())
+        effect = float(gap.mean()) / spread if spread > 0 else 0.0
+        return Difference(float(gap.mean()), float(low), float(high), float(p_value), effect)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's step-down adjustment (Holm 1979), in the given order."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    running = 0.0
+    for step, i in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - step) * p_values[i]))
+        adjusted[i] = running
+    return [float(p) for p in adjusted]
