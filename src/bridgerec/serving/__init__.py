@@ -1,0 +1,1 @@
+"""The service: a bundle in, recommendations out.  Needs no workflow tool."""

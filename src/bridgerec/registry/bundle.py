@@ -1,0 +1,85 @@
+"""The bundle: everything the service needs to answer, and the hashes that tie it together."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bridgerec.config import Workspace
+from bridgerec.errors import ArtifactError
+from bridgerec.runtime import file_hash, read_json, write_json
+
+PARTS = ("model", "fallback", "catalogue.parquet", "histories.safetensors", "users.parquet")
+
+
+def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) -> None:
+    """Collect champion, fallback, catalogue and everybody's history in `folder`.
+
+    Raises:
+        ArtifactError: an input is missing, or the champion belongs to another catalogue.
+    """
+    from safetensors.numpy import save_file
+
+    champion = read_json(workspace.champion / "champion.json")
+    items = workspace.prepared / "items.parquet"
+    if champion["catalogue_sha256"] != file_hash(items):
+        raise ArtifactError(
+            "the champion was trained with another catalogue than artifacts/prepared holds. "
+            "Run the pipeline again."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("model", "fallback"):
+        shutil.copytree(workspace.champion / name, folder / name)
+    shutil.copy(items, folder / "catalogue.parquet")
+    shutil.copy(workspace.prepared / "users.parquet", folder / "users.parquet")
+    rows = pl.read_parquet(workspace.prepared / "interactions.parquet")
+    n_users = pl.scan_parquet(folder / "users.parquet").select(pl.len()).collect().item()
+    lengths = np.bincount(rows["user"].to_numpy(), minlength=n_users)
+    save_file(
+        {
+            "indptr": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            "items": rows["item"].to_numpy().astype(np.int32),
+            "weights": rows["weight"].to_numpy().astype(np.float32),
+        },
+        folder / "histories.safetensors",
+    )
+    write_json(folder / "dossier.json", dossier)
+    service = workspace.params.service.model_dump(mode="json")
+    hashes = {name: file_hash(folder / name) for name in PARTS}
+    write_json(
+        folder / "manifest.json",
+        {"release": dossier["release"], "sha256": hashes, "service": service, "champion": champion},
+    )
+
+
+def check_bundle(folder: Path) -> dict[str, Any]:
+    """The manifest, after every part was compared with its hash.
+
+    Raises:
+        ArtifactError: a part is missing or was changed.
+    """
+    try:
+        manifest: dict[str, Any] = read_json(folder / "manifest.json")
+        for name, expected in manifest["sha256"].items():
+            if not (folder / name).exists() or file_hash(folder / name) != expected:
+                raise ArtifactError(
+                    f"{name} of the bundle {folder} is missing or was changed since it was "
+                    "packaged. Package or copy the release again."
+                )
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{folder} holds no readable bundle ({error}).") from error
+    return manifest
+
+
+def find_bundle(bento: Path) -> Path:
+    """The bundle inside a Bento's folder.
+
+    Raises:
+        ArtifactError: there is no Bento.
+    """
+    folder = bento / "src" / "bundle"
+    if not (bento / "bento.yaml").is_file() or not folder.is_dir():
+        raise ArtifactError(f"{bento} holds no Bento. Run the pipeline first (`bridgerec run`).")
+    return folder

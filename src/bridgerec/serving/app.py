@@ -1,0 +1,94 @@
+"""The HTTP interface, as an ASGI application that BentoML mounts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bridgerec import __version__
+from bridgerec.errors import BridgeRecError
+from bridgerec.serving.ranker import Recommender
+from bridgerec.serving.schemas import RecommendRequest, RecommendResponse
+from bridgerec.serving.traffic import TrafficLog
+
+
+def problem(status: int, error: str, message: str, remedy: str) -> JSONResponse:
+    """Every error has the same shape."""
+    return JSONResponse({"error": error, "message": message, "remedy": remedy}, status)
+
+
+class BodyLimit:
+    """Answers 413 to a body that is announced or turns out to be too long."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app, self.limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self.limit:
+                remedy = f"Send at most {self.limit} bytes."
+                answer = problem(413, "too_large", "the body is too long", remedy)
+                await answer(scope, receive, send)
+                return
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                break
+        sent = False
+
+        async def replay() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, replay, send)
+
+
+def make_app(
+    recommender: Callable[[], Recommender], limit: int, log: Callable[[], TrafficLog | None]
+) -> FastAPI:
+    """The application; `recommender` and `log` are asked at each request, because workers load
+    them after the application exists."""
+    app = FastAPI(title="BridgeRec", version=__version__, openapi_url="/openapi.json")
+    app.add_middleware(BodyLimit, limit=limit)
+
+    @app.exception_handler(BridgeRecError)
+    async def refused(_: Request, error: BridgeRecError) -> JSONResponse:
+        return problem(422, "refused", str(error), "Correct the request; see /openapi.json.")
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()]
+        return problem(422, "invalid", "; ".join(wrong), "See /openapi.json for the fields.")
+
+    @app.post("/recommend", response_model=RecommendResponse)
+    async def recommend(request: RecommendRequest) -> Any:
+        found = recommender()
+        answer = found.recommend(request)
+        traffic = log()
+        if traffic is not None:
+            traffic.add(answer, request.k, found.known_history(request))
+        return JSONResponse(answer)
+
+    @app.get("/release")
+    async def release() -> JSONResponse:
+        return JSONResponse(recommender().dossier)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ready", "release": recommender().release}
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("/release")
+
+    return app

@@ -1,0 +1,102 @@
+"""Starting the packaged service, for people, tests and the demo."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from bridgerec.errors import ArtifactError
+from bridgerec.registry.bundle import find_bundle
+from bridgerec.runtime import QUIET
+
+
+def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
+    """The argument list of `bentoml serve` for a Bento's folder.
+
+    Raises:
+        ArtifactError: there is no Bento.
+    """
+    find_bundle(bento)
+    return [
+        sys.executable, "-m", "bentoml", "serve", str(bento.resolve()),
+        "--host", host, "--port", str(port), "--api-workers", str(workers),
+    ]  # fmt: skip
+
+
+def environment(traffic: Path | None) -> dict[str, str]:
+    """This process's environment with quiet telemetry and the traffic folder."""
+    found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true"}
+    if traffic is not None:
+        found["BRIDGEREC_TRAFFIC"] = str(traffic.resolve())
+    return found
+
+
+def serve(
+    bento: Path,
+    port: int = 3000,
+    host: str = "127.0.0.1",
+    workers: int = 1,
+    traffic: Path | None = None,
+) -> int:
+    """Serve until stopped; SIGTERM and SIGINT are passed on; returns the exit code."""
+    process = subprocess.Popen(command(bento, port, host, workers), env=environment(traffic))
+
+    def forward(number: int, _: object) -> None:
+        process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    return process.wait()
+
+
+@contextmanager
+def running(
+    bento: Path, workers: int = 1, traffic: Path | None = None, timeout: float = 60
+) -> Iterator[str]:
+    """Serve on a free port while the block runs; gives the base URL once ready.
+
+    Raises:
+        ArtifactError: the service stopped or did not become ready in time.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        command(bento, port, "127.0.0.1", workers),
+        env=environment(traffic),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(process, url, timeout)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, timeout: float) -> None:
+    limit = time.monotonic() + timeout
+    while time.monotonic() < limit:
+        if process.poll() is not None:
+            raise ArtifactError(f"the service stopped with exit code {process.returncode}.")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise ArtifactError(f"the service was not ready within {timeout:.0f} s.")

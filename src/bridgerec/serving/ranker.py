@@ -1,0 +1,160 @@
+"""From a request to a ranked list, in numpy."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bridgerec.data.dataset import Catalogue, Histories
+from bridgerec.errors import ConfigError
+from bridgerec.models.base import Candidate, check_catalogue, load
+from bridgerec.registry.bundle import check_bundle
+from bridgerec.runtime import read_json
+from bridgerec.serving.schemas import RecommendedItem, RecommendRequest, RecommendResponse, Route
+
+
+@dataclass
+class Recommender:
+    """A loaded bundle.  `stored` holds everybody's history, row by user index."""
+
+    release: str
+    dossier: dict[str, Any]
+    service: dict[str, Any]
+    model: Candidate
+    fallback: Candidate
+    catalogue: Catalogue
+    stored: Histories
+    user_index: dict[str, int]
+    item_index: dict[str, dict[str, int]]
+    columns: dict[str, list[str]]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Recommender":
+        """Load a bundle after checking all its hashes.
+
+        Raises:
+            ArtifactError: a part is missing, was changed, or model and catalogue differ.
+        """
+        from safetensors.numpy import load_file
+
+        manifest = check_bundle(folder)
+        catalogue = Catalogue.read(folder / "catalogue.parquet")
+        model, fallback = load(folder / "model"), load(folder / "fallback")
+        check_catalogue(model, catalogue)
+        check_catalogue(fallback, catalogue)
+        ids = catalogue.items["item_id"].to_list()
+        index = {
+            d: {ids[i]: i for i in range(catalogue.block(d).start, catalogue.block(d).stop)}
+            for d in catalogue.domains
+        }
+        users = pl.read_parquet(folder / "users.parquet")["user_id"].to_list()
+        return cls(
+            release=manifest["release"],
+            dossier=read_json(folder / "dossier.json"),
+            service=manifest["service"],
+            model=model,
+            fallback=fallback,
+            catalogue=catalogue,
+            stored=Histories(**load_file(folder / "histories.safetensors")),
+            user_index={user: i for i, user in enumerate(users)},
+            item_index=index,
+            columns={c: catalogue.items[c].to_list() for c in ("item_id", "title", "category")}
+            if "category" in catalogue.items.columns
+            else {
+                "item_id": ids,
+                "title": catalogue.items["title"].to_list(),
+                "category": [""] * len(ids),
+            },
+        )
+
+    def recommend(self, request: RecommendRequest | dict[str, Any]) -> dict[str, Any]:
+        """Answer one request.
+
+        Raises:
+            ConfigError: the target is unknown, or k or the history is too long.
+        """
+        if isinstance(request, dict):
+            request = RecommendRequest.model_validate(request)
+        self._check(request)
+        history, notes = self._history(request)
+        block = self.catalogue.block(request.target)
+        inside = [i for i in history if block.start <= i < block.stop]
+        route: Route = "warm" if inside else "cold_start" if history else "unknown"
+        model = self.model if history else self.fallback
+        asked = Histories.of([history[-self.service["max_history"] :]])
+        scores = model.score(asked, request.target)[0]
+        hidden = set(inside) if request.exclude_seen else set()
+        own = self.item_index[request.target]
+        hidden |= {own[i] for i in request.exclude if i in own}
+        best = top_k(scores, [i - block.start for i in hidden], request.k)
+        items = [
+            RecommendedItem(
+                rank=rank + 1,
+                score=float(scores[i]),
+                **{name: values[i + block.start] for name, values in self.columns.items()},
+            )
+            for rank, i in enumerate(best.tolist())
+        ]
+        if len(items) < request.k:
+            notes.append(f"only {len(items)} items are left after exclusions")
+        return RecommendResponse(
+            release=self.release,
+            request_id=secrets.token_hex(8),
+            target=request.target,
+            route=route,
+            items=items,
+            notes=notes,
+        ).model_dump()
+
+    def _check(self, request: RecommendRequest) -> None:
+        if request.target not in self.item_index:
+            raise ConfigError(
+                f"unknown target {request.target!r}; the domains are {list(self.item_index)}"
+            )
+        if request.k > self.service["k_max"]:
+            raise ConfigError(f"k = {request.k} is above the limit of {self.service['k_max']}")
+        if len(request.history) > self.service["max_history"]:
+            raise ConfigError(
+                f"the history has {len(request.history)} items; send the newest "
+                f"{self.service['max_history']}"
+            )
+
+    def _history(self, request: RecommendRequest) -> tuple[list[int], list[str]]:
+        """Item indices, oldest first, each once at its newest place; and notes."""
+        history: list[int] = []
+        notes = []
+        if request.user_id is not None:
+            row = self.user_index.get(request.user_id)
+            if row is None:
+                notes.append("this user id is not known; only the history sent is used")
+            else:
+                history = self.stored.slice(row, row + 1).items.tolist()
+        sent = [self.item_index.get(h.domain, {}).get(h.item_id) for h in request.history]
+        unknown = sum(i is None for i in sent)
+        if unknown:
+            notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
+        history += [i for i in sent if i is not None]
+        newest_first = list(dict.fromkeys(reversed(history)))
+        return newest_first[::-1], notes
+
+    def known_history(self, request: RecommendRequest) -> list[list[str]]:
+        """The history that an answer rested on, as [domain, item_id], for the traffic log."""
+        domains, ids = self.catalogue.domains, self.columns["item_id"]
+        history = np.array(self._history(request)[0], dtype=np.int64)
+        kinds = self.catalogue.domain_of(history)
+        return [[domains[d], ids[i]] for d, i in zip(kinds.tolist(), history.tolist(), strict=True)]
+
+
+def top_k(scores: NDArray[np.float32], hidden: list[int], k: int) -> NDArray[np.int64]:
+    """Columns of the k best scores, best first, equal scores by column; hidden ones left out."""
+    kept = scores.copy()
+    kept[hidden] = -np.inf
+    k = min(k, len(scores) - len(hidden))
+    if k <= 0:
+        return np.empty(0, dtype=np.int64)
+    best = np.argpartition(-kept, k - 1)[:k]
+    return best[np.lexsort((best, -kept[best]))]
