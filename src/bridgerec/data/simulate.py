@@ -1,0 +1,100 @@
+"""Demo data of three domains with a known truth: same seed, same bytes."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridgerec.data.simulation.catalogue import SimulatedItems, simulate_items
+from bridgerec.data.simulation.people import (
+    People,
+    probabilities,
+    simulate_events,
+    simulate_people,
+)
+from bridgerec.runtime import atomic_folder, read_json, write_json
+
+DOMAINS = {"books": "csv", "films": "jsonl", "kitchenware": "csv"}
+
+
+def simulate(
+    root: Path,
+    seed: int = 42,
+    users: int = 3000,
+    items: int = 2000,
+    progress: Callable[[str], None] | None = None,
+) -> None:
+    """Write `root/data/DOMAIN/{items,interactions}` and the truth into `root/truth`.
+
+    `items` are per domain.  Cold-start people (in one domain alone), items that nobody met
+    and items released late in the year occur on purpose.
+    """
+    streams = np.random.SeedSequence(seed).spawn(1 + 2 * len(DOMAINS))
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in streams]
+    people = simulate_people(users, len(DOMAINS), rngs[0])
+    catalogues = {}
+    with atomic_folder(root / "data") as folder:
+        for number, (domain, ending) in enumerate(DOMAINS.items()):
+            catalogue = simulate_items(domain, items, rngs[1 + 2 * number])
+            events = simulate_events(domain, number, people, catalogue, rngs[2 + 2 * number])
+            (folder / domain).mkdir()
+            _write(folder / domain / f"items.{ending}", catalogue.rows)
+            _write(folder / domain / f"interactions.{ending}", events)
+            catalogues[domain] = catalogue
+            if progress:
+                progress(f"{domain}: {items:,} items, {len(events):,} events")
+    _write_truth(root / "truth", people, catalogues, seed)
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    if path.suffix == ".jsonl":
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = buffer.getvalue()
+    path.write_bytes(text.encode())
+
+
+def _write_truth(
+    folder: Path, people: People, catalogues: dict[str, SimulatedItems], seed: int
+) -> None:
+    from safetensors.numpy import save_file
+
+    shutil.rmtree(folder, ignore_errors=True)
+    with atomic_folder(folder) as temporary:
+        arrays = {"tastes": people.tastes, "active": people.active.astype(np.uint8)}
+        for domain, items in catalogues.items():
+            arrays[f"{domain}.themes"] = items.themes
+            arrays[f"{domain}.appeal"] = items.appeal
+            arrays[f"{domain}.released"] = items.released
+            arrays[f"{domain}.cold"] = items.cold.astype(np.uint8)
+        save_file(arrays, temporary / "truth.safetensors")
+        ids = {d: [row["item_id"] for row in c.rows] for d, c in catalogues.items()}
+        write_json(temporary / "truth.json", {"seed": seed, "users": people.ids, "items": ids})
+
+
+def true_preferences(root: Path, domain: str) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """User ids, item ids and the true preference probabilities (users, items) of a domain."""
+    from safetensors.numpy import load_file
+
+    meta, arrays = (
+        read_json(root / "truth" / "truth.json"),
+        load_file(root / "truth" / "truth.safetensors"),
+    )
+    items = SimulatedItems(
+        [],
+        arrays[f"{domain}.themes"],
+        arrays[f"{domain}.appeal"],
+        arrays[f"{domain}.released"],
+        arrays[f"{domain}.cold"].astype(bool),
+    )
+    return meta["users"], meta["items"][domain], probabilities(arrays["tastes"], items)

@@ -1,0 +1,1 @@
+"""The parts of the simulator: words, catalogues, people and their events."""
