@@ -16,7 +16,7 @@ from bridgerec.monitoring.traffic import Traffic, read_traffic
 from bridgerec.runtime import atomic_file, atomic_folder, write_json
 
 REFERENCE_ROWS = 5000
-PAGE_ROWS = 2000  # Evidently's tests are permutations; more rows cost minutes, not insight
+PAGE_ROWS = 1000  # Evidently's tests are permutations; more rows cost minutes, not insight
 
 
 def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
@@ -79,7 +79,8 @@ def _artifacts(workspace: Workspace) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
         ) from error
     if len(vectors) != items.height:
         raise ArtifactError(
-            f"{path} has {len(vectors)} vectors for {items.height} items. Run the embed stage again."
+            f"{path} has {len(vectors)} vectors for {items.height} items. "
+            "Run the embed stage again."
         )
     return items, rows, vectors
 

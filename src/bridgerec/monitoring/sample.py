@@ -86,6 +86,6 @@ def _top_categories(items: pl.DataFrame, rows: pl.DataFrame, kept: int = 20) -> 
         .replace("", "none")
         .alias("top")
     )["top"]
-    common = top.gather(rows["item"]).value_counts(sort=True)["top"].head(kept)
-    names = [name if name in set(common) else "other" for name in top]
+    common = set(top.gather(rows["item"]).value_counts(sort=True)["top"].head(kept))
+    names = [name if name in common else "other" for name in top]
     return np.array(names, dtype=object)

@@ -1,0 +1,69 @@
+"""A toy DVC workspace of tiny stages, and one Prefect server for all flow tests."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY))  # flows/ is no installed package
+
+PIPELINE = """
+stages:
+  one:
+    cmd: {python} tool.py one.txt data.txt
+    deps: [data.txt]
+    outs: [one.txt]
+  two:
+    matrix:
+      name: [a, b, c]
+    cmd: {python} tool.py two-${{item.name}}.txt one.txt
+    deps: [one.txt]
+    outs: ["two-${{item.name}}.txt"]
+  three:
+    cmd: {python} tool.py three.txt two-a.txt two-b.txt two-c.txt
+    deps: [two-a.txt, two-b.txt, two-c.txt]
+    outs: [three.txt]
+  aside:
+    cmd: {python} tool.py aside.txt data.txt
+    deps: [data.txt]
+    outs: [aside.txt]
+"""
+TOOL = """
+import pathlib, sys
+out, *deps = sys.argv[1:]
+text = "".join(pathlib.Path(d).read_text() for d in deps)
+print("making", out)
+if "poison-" + out in text:
+    sys.exit("the poison was found in " + out)
+pathlib.Path(out).write_text(text + out + "\\n")
+"""
+
+
+def dvc(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    root = tmp_path / "toy"
+    root.mkdir()
+    dvc(root, "init", "--no-scm", "--quiet")
+    (root / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
+    (root / "tool.py").write_text(TOOL)
+    (root / "data.txt").write_text("data\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
