@@ -67,7 +67,8 @@ def training(
     runs: dict[str, PrefectFuture[None]] = {}
     try:
         # the plan is in running order, so the pool's first in, first out never waits for itself
-        with ThreadPoolTaskRunner(max_workers=max(1, concurrency)) as runner:
+        pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max(1, concurrency))
+        with pool as runner:
             for stage, before in plan.items():
                 runs[stage] = runner.submit(
                     run_stage,

@@ -43,8 +43,8 @@ def live_sample(
 ) -> Sample:
     """One interaction of each history of the log, in random order."""
     index = {key: i for i, key in enumerate(zip(items["domain"], items["item_id"], strict=True))}
-    order = rng.permutation(len(histories))
-    chosen = [histories[i][rng.integers(len(histories[i]))] for i in order]
+    order = rng.permutation(len(histories)).tolist()
+    chosen = [histories[i][int(rng.integers(len(histories[i])))] for i in order]
     item = np.array([index.get(key, -1) for key in chosen], dtype=np.int64)
     length = np.array([len(histories[i]) for i in order])
     return Sample(item, _frame(items, rows, item, [domain for domain, _ in chosen], length))

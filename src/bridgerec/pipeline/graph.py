@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from bridgerec.errors import BridgeRecError, ConfigError
@@ -26,7 +27,6 @@ def stages(root: Path) -> dict[str, set[str]]:
     Raises:
         ConfigError: there is no `dvc.yaml`, or DVC cannot read it.
     """
-    import networkx
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
@@ -39,17 +39,16 @@ def stages(root: Path) -> dict[str, set[str]]:
         with Repo(str(root)) as repo:
             graph = repo.index.graph  # edges lead from a stage to what it needs
             names = {s: _address(s, root) for s in graph if isinstance(s, PipelineStage)}
-            order = list(networkx.lexicographical_topological_sort(graph.reverse(), key=str))
-            return {
-                names[stage]: {names[d] for d in graph.successors(stage) if d in names}
-                for stage in order
-                if stage in names
+            found = {
+                name: {names[d] for d in graph.successors(stage) if d in names}
+                for stage, name in sorted(names.items(), key=lambda pair: pair[1])
             }
     except DvcException as error:
         raise ConfigError(
             f"{root / 'dvc.yaml'}: DVC cannot read the pipeline: {error} "
             f"{error.__cause__ or ''}Run `dvc dag` there to see the same message."
         ) from error
+    return {name: found[name] for name in TopologicalSorter(found).static_order()}
 
 
 def _address(stage: "object", root: Path) -> str:
