@@ -33,7 +33,7 @@ class CandidateContract:
 
     def questions(self, training: Training) -> Histories:
         """Training people, an unseen mixture, one item, and nothing."""
-        known = [training.histories.slice(i, i + 1).items.tolist() for i in range(3)]
+        known = [training.histories.batch(i, i + 1).items.tolist() for i in range(3)]
         n = len(training.catalogue)
         return Histories.of([*known, [0, n - 1, n // 2], [1], []])
 
@@ -72,7 +72,7 @@ class CandidateContract:
         for candidate in self.fitted(training):
             together = candidate.score(asked, target)
             for i in range(len(asked)):
-                alone = candidate.score(asked.slice(i, i + 1), target)[0]
+                alone = candidate.score(asked.batch(i, i + 1), target)[0]
                 np.testing.assert_allclose(alone, together[i], rtol=1e-3, atol=1e-4)
 
     def test_a_new_event_changes_the_answer(self, training: Training) -> None:

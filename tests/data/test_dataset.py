@@ -26,7 +26,7 @@ def test_take_and_slice(lists: list[list[int]], data: st.DataObject) -> None:
     assert as_lists(taken) == [lists[i] for i in chosen]
     start = data.draw(st.integers(0, len(lists)))
     stop = data.draw(st.integers(start, len(lists) + 2))
-    assert as_lists(Histories.of(lists).slice(start, stop)) == lists[start:stop]
+    assert as_lists(Histories.of(lists).batch(start, stop)) == lists[start:stop]
 
 
 @given(rows, st.integers(0, 4))

@@ -123,8 +123,8 @@ def test_cases_ask_only_for_what_is_held_out(small_workspace: Workspace) -> None
                 asked = cases.relevant.items
                 assert ((asked >= block.start) & (asked < block.stop)).all()
                 for i in range(len(cases)):
-                    past = set(cases.histories.slice(i, i + 1).items.tolist())
-                    assert not past & set(cases.relevant.slice(i, i + 1).items.tolist())
+                    past = set(cases.histories.batch(i, i + 1).items.tolist())
+                    assert not past & set(cases.relevant.batch(i, i + 1).items.tolist())
                 if info["protocol"] == "cold_start":
                     assert len(cases.histories.within(block).items) == 0
 

@@ -48,7 +48,7 @@ class Catalogue:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Where each domain's block begins; the last entry is the number of items."""
-        lengths = [(self.items["domain"] == d).sum() for d in self.domains]
+        lengths = [int((self.items["domain"] == d).sum()) for d in self.domains]
         return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
     def block(self, domain: str) -> slice:
@@ -96,7 +96,7 @@ class Histories:
         """How many entries of the same row are newer: 0 for the newest."""
         return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
 
-    def slice(self, start: int, stop: int) -> "Histories":
+    def batch(self, start: int, stop: int) -> "Histories":
         """Rows start..stop-1."""
         stop = min(stop, len(self))
         low, high = int(self.indptr[start]), int(self.indptr[stop])

@@ -62,7 +62,8 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
 
 def _inside(item: NDArray[np.int32], catalogue: Catalogue, domain: str) -> NDArray[np.bool_]:
     block = catalogue.block(domain)
-    return (item >= block.start) & (item < block.stop)
+    inside: NDArray[np.bool_] = (item >= block.start) & (item < block.stop)
+    return inside
 
 
 def _overlap(pairs: Pairs, catalogue: Catalogue) -> int:

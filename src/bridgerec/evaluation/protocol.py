@@ -35,8 +35,8 @@ def evaluate(candidate: Candidate, cases: Cases, k: int = 20, batch_size: int = 
     block = candidate.block(cases.target)
     found_ranks, found_top = [], []
     for start in range(0, len(cases), batch_size):
-        histories = cases.histories.slice(start, start + batch_size)
-        relevant = _local(cases.relevant.slice(start, start + batch_size), block.start)
+        histories = cases.histories.batch(start, start + batch_size)
+        relevant = _local(cases.relevant.batch(start, start + batch_size), block.start)
         seen = _local(histories.within(block), block.start)
         scores = candidate.score(histories, cases.target)
         found_ranks.append(ranks(scores, seen, relevant))

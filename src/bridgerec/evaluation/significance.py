@@ -39,7 +39,9 @@ class Bootstrap:
 
     def intervals(self, values: Floats, member: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Lower and upper ends, each (columns,)."""
-        low, high = np.quantile(self.means(values, member), self.quantiles, axis=0)
+        low, high = np.quantile(self.means(values, member), self.quantiles, axis=0).astype(
+            np.float64
+        )
         return low, high
 
     def difference(self, a: Floats, b: Floats) -> Difference:

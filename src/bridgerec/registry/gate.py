@@ -92,7 +92,8 @@ def _values(
     metrics: dict[str, Any], params: Params
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Validation values per candidate and target, and what is missing or not finite."""
-    gate, values, missing = params.gate, {}, []
+    gate, missing = params.gate, list[str]()
+    values: dict[str, dict[str, float]] = {}
     found = metrics.get("validation", {}).get(gate.protocol, {})
     if gate.protocol == "cold_start":
         splits = {s: v for s, v in metrics["validation"].items() if s.startswith("cold_start-")}

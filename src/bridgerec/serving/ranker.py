@@ -132,7 +132,7 @@ class Recommender:
             if row is None:
                 notes.append("this user id is not known; only the history sent is used")
             else:
-                history = self.stored.slice(row, row + 1).items.tolist()
+                history = self.stored.batch(row, row + 1).items.tolist()
         sent = [self.item_index.get(h.domain, {}).get(h.item_id) for h in request.history]
         unknown = sum(i is None for i in sent)
         if unknown:

@@ -29,7 +29,7 @@ def check_ids(
             int(users_that_are_items), total, examples(rows, pl.lit(True), config.examples)[1],
         )  # fmt: skip
         return
-    count, shown = examples(rows, pl.Series(unknown), config.examples)
+    count, shown = examples(rows, pl.lit(unknown), config.examples)
     if count:
         critical = count / total > config.max_unknown_item_share
         yield Finding(

@@ -27,13 +27,13 @@ class People:
 def simulate_people(n: int, n_domains: int, rng: np.random.Generator) -> People:
     """Sparse tastes over themes; about 45 % are active in more than one domain."""
     count = len(words.THEMES)
-    tastes = np.round(rng.dirichlet(np.full(count, 0.12), n), 8)
+    tastes = np.round(rng.dirichlet(np.full(count, 0.12), n), 8).astype(np.float64)
     tastes /= tastes.sum(1, keepdims=True)
     home = rng.integers(0, n_domains, n)
     active = np.zeros((n, n_domains), dtype=bool)
     active[np.arange(n), home] = True
     active |= (rng.random(n) < 0.45)[:, None] & (rng.random((n, n_domains)) < 0.65)
-    activity = np.round(np.clip(rng.lognormal(2.2, 0.7, n), 2, 80), 4)
+    activity = np.round(np.clip(rng.lognormal(2.2, 0.7, n), 2, 80), 4).astype(np.float64)
     return People([f"u{i:05d}" for i in range(n)], tastes, active, activity)
 
 
