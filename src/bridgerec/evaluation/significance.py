@@ -35,7 +35,8 @@ class Bootstrap:
         """Resampled means of the members' columns, (resamples, columns); `values` (n, columns)."""
         total = self.weights[:, member] @ values[member].astype(np.float32)
         count = self.weights[:, member].sum(1, keepdims=True)
-        return (total / np.maximum(count, 1)).astype(np.float64)
+        ends: Floats = (total / np.maximum(count, 1)).astype(np.float64)
+        return ends
 
     def intervals(self, values: Floats, member: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Lower and upper ends, each (columns,)."""

@@ -51,7 +51,7 @@ def write_dossier(workspace: Workspace) -> dict[str, Any]:
         }
         for split, candidates in metrics["test"].items()
     }
-    encoder = read_json(workspace.vectors / "encoder.json") if workspace.vectors.is_dir() else None
+    encoder = read_json(workspace.vectors / "encoder.json")
     dossier: dict[str, Any] = {
         "champion": champion,
         "data_hash": data_hash(workspace),

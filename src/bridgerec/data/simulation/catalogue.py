@@ -35,7 +35,7 @@ def simulate_items(domain: str, n: int, rng: np.random.Generator) -> SimulatedIt
     np.add.at(themes, (np.arange(n), main), share)
     np.add.at(themes, (np.arange(n), second), 1 - share)
     chinese = rng.random(n) < CHINESE_SHARE
-    appeal = np.round(-0.8 * np.log(rng.permutation(n) + 10.0), 6)
+    appeal = np.round(-0.7 * np.log(rng.permutation(n) + 10.0), 6)
     released = np.where(rng.random(n) < NEW_SHARE, rng.integers(60, 330, n), 0)
     cold = rng.random(n) < COLD_SHARE
     seen: dict[str, int] = {}

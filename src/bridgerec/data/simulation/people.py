@@ -11,7 +11,7 @@ from bridgerec.data.simulation.catalogue import SimulatedItems
 
 YEAR_START = 1_704_067_200  # 2024-01-01 00:00 UTC
 DAYS = 366
-SHARPNESS = 7.0
+SHARPNESS = 10.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def simulate_people(n: int, n_domains: int, rng: np.random.Generator) -> People:
     active = np.zeros((n, n_domains), dtype=bool)
     active[np.arange(n), home] = True
     active |= (rng.random(n) < 0.45)[:, None] & (rng.random((n, n_domains)) < 0.65)
-    activity = np.round(np.clip(rng.lognormal(2.2, 0.7, n), 2, 80), 4).astype(np.float64)
+    activity = np.round(np.clip(rng.lognormal(2.5, 0.7, n), 3, 80), 4).astype(np.float64)
     return People([f"u{i:05d}" for i in range(n)], tastes, active, activity)
 
 
