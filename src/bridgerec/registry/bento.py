@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
+import bridgerec
 from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.registry.bundle import write_bundle
 from bridgerec.registry.dossier import write_dossier
-from bridgerec.registry.wheel import write_wheel
 from bridgerec.runtime import atomic_folder
 
 # a stage's output may not tell when it was made
@@ -36,7 +36,12 @@ def package(workspace: Workspace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         context = Path(name) / "context"
         write_bundle(workspace, context / "bundle", dossier)
-        write_wheel(context / "wheels")
+        # the very code that made the bundle, also when the source tree is gone
+        shutil.copytree(
+            Path(bridgerec.__file__).parent,
+            context / "bridgerec",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
         template = files("bridgerec.templates") / "service.py.txt"
         (context / "service.py").write_bytes(template.read_bytes())
         shutil.copy(bentofile, context / "bentofile.yaml")
