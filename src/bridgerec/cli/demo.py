@@ -73,16 +73,16 @@ def _recommendations(workspace: Workspace) -> None:
 
     console, target = Console(), workspace.params.target_domains[0]
     requests: dict[str, dict[str, Any]] = {
-        f"{kind} person {user}": {"user_id": user}
+        f"a {kind} person, {user}": {"user_id": user}
         for kind, user in people(workspace, target).items()
     }
-    requests["unknown person"] = {"user_id": "nobody-has-met-this-person"}
+    requests["an unknown person"] = {"user_id": "nobody-has-met-this-person"}
     for title, request in requests.items():
         user = request["user_id"]
         for line in _past(workspace, user):
             console.print(line, markup=False, highlight=False)
         response = answer(workspace, {**request, "target": target, "k": 5})
-        console.print(table(response, f"{target} for a {title}"))
+        console.print(table(response, f"{target} for {title}"))
 
 
 def _past(workspace: Workspace, user_id: str) -> list[str]:

@@ -67,7 +67,9 @@ def make_app(
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()]
+        wrong = [
+            f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors()
+        ]
         return problem(422, "invalid", "; ".join(wrong), "See /openapi.json for the fields.")
 
     @app.post("/recommend", response_model=RecommendResponse)
