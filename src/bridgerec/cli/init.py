@@ -88,6 +88,7 @@ def _write_params(
     from ruamel.yaml import YAML
 
     yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 100
     params = yaml.load((files(TEMPLATES) / "params.yaml").read_text())
     params["data"]["domains"] = entries
     params["targets"] = list(targets)
@@ -109,6 +110,12 @@ def _version(root: Path) -> None:
             ["git", "rev-parse", "--is-inside-work-tree"], cwd=root, capture_output=True
         )
         flag = "--subdir" if inside.returncode == 0 else "--no-scm"
-        subprocess.run([*dvc, "init", "-q", flag], cwd=root, check=True)
-        subprocess.run([*dvc, "config", "core.analytics", "false"], cwd=root, check=True)
-    subprocess.run([*dvc, "add", "-q", "data"], cwd=root, check=True)
+        _call([*dvc, "init", "-q", flag], root)
+        _call([*dvc, "config", "core.analytics", "false"], root)
+    _call([*dvc, "add", "-q", "data"], root)
+
+
+def _call(command: list[str], root: Path) -> None:
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if done.returncode:
+        raise ConfigError(f"`{' '.join(command[2:])}` failed in {root}: {done.stderr.strip()}")
