@@ -1,9 +1,13 @@
 """Small worlds that many tests share."""
 
 import os
+import shutil
+import subprocess
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +60,52 @@ def small_workspace(tmp_path: Path) -> Workspace:
         ).write_csv(folder / "interactions.csv")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params()))
     return Workspace.open(tmp_path)
+
+
+REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(REPOSITORY))  # flows/ is no installed package
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The demo's own pipeline over a smaller simulated world, run to its end by `dvc repro`.
+
+    Tests that change it work on a copy.
+    """
+    from bridgerec.data.simulate import simulate
+
+    root = tmp_path_factory.mktemp("finished") / "workspace"
+    root.mkdir()
+    simulate(root, seed=7, users=900, items=160)
+    for name in ("dvc.yaml", "bentofile.yaml"):
+        shutil.copy(REPOSITORY / name, root / name)
+    shutil.copytree(REPOSITORY / "expectations", root / "expectations")
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["candidates"] = ["popularity", "item_knn", "ease_concat", "ease_text", "two_tower"]
+    params["targets"] = ["films"]
+    params["split"]["protocols"] = ["temporal", "cold_start"]
+    params["models"]["two_tower"].update(epochs=1)
+    params["evaluation"].update(seeds=1, bootstrap=200)
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for command in (["init", "-q", "--no-scm"], ["add", "-q", "data"], ["repro"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *command],
+            cwd=root,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return Workspace.open(root)
 
 
 @pytest.fixture(scope="session")

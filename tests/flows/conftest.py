@@ -1,14 +1,10 @@
-"""A toy DVC workspace of tiny stages, and one Prefect server for all flow tests."""
+"""A toy DVC workspace of tiny stages."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY))  # flows/ is no installed package
 
 PIPELINE = """
 stages:
@@ -59,11 +55,3 @@ def toy(tmp_path: Path) -> Path:
     (root / "tool.py").write_text(TOOL)
     (root / "data.txt").write_text("data\n")
     return root
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield

@@ -1,0 +1,5 @@
+"""`python -m bridgerec.cli`."""
+
+from bridgerec.cli import main
+
+main()

@@ -1,0 +1,122 @@
+"""Vectors against plain transformers, the cache under faults, whitening."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridgerec.config import Encoder
+from bridgerec.encoders.cache import EmbeddingCache
+from bridgerec.encoders.text import TextEncoder
+from bridgerec.encoders.whitening import Whitening
+from bridgerec.errors import ArtifactError, ConfigError
+
+TEXTS = ["a red teapot", "一本关于茶的书", "x", "the history of green tea in old cities " * 9]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_vectors_equal_those_of_plain_transformers(pooling: str) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    encoder = TextEncoder(Encoder(pooling=pooling, precision="float32", prefix="query: "))
+    found = encoder.encode([*TEXTS, ""])
+    tokenizer = AutoTokenizer.from_pretrained(encoder.folder)
+    model = AutoModel.from_pretrained(encoder.folder).eval()
+    for text, vector in zip(TEXTS, found, strict=False):
+        inputs = tokenizer(f"query: {text}", truncation=True, max_length=96, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = model(**inputs).last_hidden_state[0]
+        place = {"mean": hidden.mean(0), "cls": hidden[0], "last": hidden[-1]}[pooling]
+        plain = (place / place.norm()).numpy()
+        np.testing.assert_allclose(vector, plain, atol=2e-5)
+    assert not found[-1].any()
+
+
+def test_only_new_texts_are_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(Encoder(precision="float32"))
+    computed: list[str] = []
+    original = TextEncoder._compute
+
+    def counted(self: TextEncoder, texts: list[str], progress: bool):
+        computed.extend(texts)
+        return original(self, texts, progress)
+
+    monkeypatch.setattr(TextEncoder, "_compute", counted)
+    first = encoder.encode(TEXTS[:2], EmbeddingCache(tmp_path, encoder.fingerprint))
+    again = encoder.encode(TEXTS, EmbeddingCache(tmp_path, encoder.fingerprint))
+    assert sorted(computed) == sorted(TEXTS)
+    np.testing.assert_array_equal(first, again[:2])
+    other = TextEncoder(Encoder(precision="float32", pooling="cls"))
+    assert other.fingerprint != encoder.fingerprint
+
+
+def test_a_damaged_shard_is_set_aside_and_computed_again(tmp_path: Path) -> None:
+    encoder = TextEncoder(Encoder(precision="float32"))
+    expected = encoder.encode(TEXTS, EmbeddingCache(tmp_path, encoder.fingerprint))
+    (shard,) = tmp_path.rglob("*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 0xFF
+    shard.write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged"):
+        found = encoder.encode(TEXTS, EmbeddingCache(tmp_path, encoder.fingerprint))
+    np.testing.assert_array_equal(found, expected)
+    assert list(tmp_path.rglob("*.damaged"))
+
+
+WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from bridgerec.encoders.cache import EmbeddingCache
+cache = EmbeddingCache(Path(sys.argv[1]), "f")
+for i in range(100000):
+    cache.add([f"text {i}"], np.full((1, 384), i, dtype=np.float32))
+    print(i, flush=True)
+"""
+
+
+def test_a_kill_in_the_middle_leaves_only_whole_shards(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for _ in range(30):
+        process.stdout.readline()
+    time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    found = EmbeddingCache(tmp_path, "f").get([f"text {i}" for i in range(30)])
+    assert len(found) == 30
+    assert all(v[0] == int(t.split()[1]) for t, v in found.items())
+
+
+def test_wrong_weights_and_unknown_models_are_refused() -> None:
+    with pytest.raises(ArtifactError, match="sha256"):
+        TextEncoder(Encoder(sha256="0" * 64))
+    with pytest.raises(ConfigError, match="not installed"):
+        TextEncoder(Encoder(model="package:no_such_package"))
+    with pytest.raises(ConfigError, match="does not exist"):
+        TextEncoder(Encoder(model="/no/such/folder"))
+
+
+def test_whitening_gives_uncorrelated_dimensions_and_no_domain_mean() -> None:
+    rng = np.random.default_rng(0)
+    domain = np.repeat([0, 1], 2000)
+    vectors = rng.normal(size=(4000, 8)) @ rng.normal(size=(8, 8)) + domain[:, None] * 5.0 + 3
+    vectors = vectors.astype(np.float32)
+    whitening = Whitening.fit(vectors, domain, None, 0.0)
+    raw = (vectors - whitening.means[domain]) @ whitening.weights
+    np.testing.assert_allclose(np.cov(raw.T), np.eye(8), atol=0.02)
+    for number in (0, 1):
+        np.testing.assert_allclose(raw[domain == number].mean(0), 0, atol=1e-3)
+    found = whitening.apply(
+        np.vstack([vectors, np.zeros((1, 8), np.float32)]), np.append(domain, 0)
+    )
+    np.testing.assert_allclose(np.linalg.norm(found[:-1], axis=1), 1, atol=1e-5)
+    assert not found[-1].any()

@@ -1,0 +1,85 @@
+"""The gate on hand-made evaluations."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from bridgerec.config import Params
+from bridgerec.registry.gate import decide
+from conftest import small_params
+
+MODELS = {"use": "bridgerec.models.popularity:Popularity"}
+NAMES = ("popularity", "good", "better")
+
+
+def params() -> Params:
+    models = dict.fromkeys(NAMES, MODELS)
+    changes = small_params(candidates=list(NAMES), models=models, targets=["left"])
+    return Params.model_validate(changes)
+
+
+def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.DataFrame]:
+    """Metrics and per-person values that agree with them."""
+
+    def cell(value: float) -> dict:
+        return {"left": {"all": {"ndcg@10": {"value": value, "low": value, "high": value}}}}
+
+    metrics = {
+        "validation": {
+            "temporal": {c: cell(v) for c, v in values.items()},
+            "cold_start-left-50": {c: cell(v) for c, v in cold.items()},
+        },
+        "test": {},
+    }
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.01, 300)
+    frames = [
+        pl.DataFrame(
+            {
+                "split": ["temporal"] * 300,
+                "part": ["validation"] * 300,
+                "target": ["left"] * 300,
+                "candidate": [c] * 300,
+                "user": np.arange(300),
+                "ndcg@10": value + noise - noise.mean(),
+            }
+        )
+        for c, value in values.items()
+    ]
+    return metrics, pl.concat(frames)
+
+
+def test_the_best_that_passes_wins_with_reasons() -> None:
+    cold = {"popularity": 0.1, "good": 0.2, "better": 0.2}
+    found = decide(*world({"popularity": 0.1, "good": 0.2, "better": 0.3}, cold), params())
+    assert (found.winner, found.released) == ("better", True)
+    assert "better has the best validation ndcg@10" in found.reasons[-1]
+
+
+def test_a_loss_of_cold_start_people_passes_the_candidate_over() -> None:
+    cold = {"popularity": 0.1, "good": 0.2, "better": 0.01}
+    found = decide(*world({"popularity": 0.1, "good": 0.2, "better": 0.3}, cold), params())
+    assert found.winner == "good"
+    assert any("better passed over: cold-start" in r for r in found.reasons)
+
+
+def test_nothing_better_than_the_baseline_refuses() -> None:
+    values = {"popularity": 0.3, "good": 0.2, "better": 0.1}
+    found = decide(*world(values, values), params())
+    assert found.winner is None
+    assert not found.released
+    assert "refused" in found.reasons[-1]
+
+
+@pytest.mark.parametrize("damage", ["missing", "nan"])
+def test_a_missing_or_unusable_metric_refuses(damage: str) -> None:
+    values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
+    metrics, people = world(values, values)
+    cell = metrics["validation"]["temporal"]["good"]["left"]["all"]
+    if damage == "missing":
+        del cell["ndcg@10"]
+    else:
+        cell["ndcg@10"]["value"] = float("nan")
+    found = decide(metrics, people, params())
+    assert found.winner is None
+    assert any("good" in r and r.startswith("refused") for r in found.reasons)

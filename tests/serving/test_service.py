@@ -1,0 +1,156 @@
+"""The built Bento over HTTP, from a folder that knows nothing of the project."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+
+from bridgerec.config import Workspace
+from bridgerec.data.dataset import Catalogue
+from bridgerec.errors import ArtifactError
+from bridgerec.registry.bundle import check_bundle, find_bundle
+from bridgerec.serving.launch import running
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("traffic")
+
+
+@pytest.fixture(scope="module")
+def url(
+    finished: Workspace, traffic: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    bento = tmp_path_factory.mktemp("elsewhere") / "bento"
+    shutil.copytree(finished.bento, bento)
+    with running(bento, traffic=traffic) as found:
+        yield found
+
+
+def ask(url: str, **request: Any) -> dict[str, Any]:
+    answer = httpx.post(f"{url}/recommend", json={"target": "films", **request})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def person(finished: Workspace, inside: bool) -> tuple[str, set[str]]:
+    """A person with (or without) films in the history, and those films."""
+    catalogue = Catalogue.read(finished.prepared / "items.parquet")
+    rows = pl.read_parquet(finished.prepared / "interactions.parquet")
+    users = pl.read_parquet(finished.prepared / "users.parquet")["user_id"]
+    block = catalogue.block("films")
+    films = pl.col("item").is_between(block.start, block.stop - 1)
+    counts = rows.group_by("user").agg(films.sum().alias("n")).sort("user")
+    user = counts.filter(pl.col("n") >= 3 if inside else pl.col("n") == 0)["user"][0]
+    own = rows.filter((pl.col("user") == user) & films)["item"].to_list()
+    return users[user], {catalogue.items["item_id"][i] for i in own}
+
+
+def test_routes_and_exclusions(url: str, finished: Workspace) -> None:
+    warm, seen = person(finished, inside=True)
+    first = ask(url, user_id=warm, k=20)
+    assert first["route"] == "warm"
+    shown = [item["item_id"] for item in first["items"]]
+    assert len(set(shown)) == 20
+    assert not seen & set(shown)
+    assert [i["score"] for i in first["items"]] == sorted(
+        (i["score"] for i in first["items"]), reverse=True
+    )
+    assert all(item["title"] for item in first["items"])
+    without = ask(url, user_id=warm, k=20, exclude=shown[:5])
+    assert [item["item_id"] for item in without["items"]][:15] == shown[5:]
+    again = ask(url, user_id=warm, k=160, exclude_seen=False)
+    assert seen <= {item["item_id"] for item in again["items"]}
+
+    cold, _ = person(finished, inside=False)
+    assert ask(url, user_id=cold)["route"] == "cold_start"
+    unknown = ask(url, user_id="nobody")
+    assert unknown["route"] == "unknown"
+    assert "not known" in unknown["notes"][0]
+    assert len(unknown["items"]) == 10
+
+
+def test_a_history_sent_gives_the_answer_of_the_same_history_stored(
+    url: str, finished: Workspace
+) -> None:
+    user, _ = person(finished, inside=True)
+    catalogue = Catalogue.read(finished.prepared / "items.parquet").items
+    users = pl.read_parquet(finished.prepared / "users.parquet")["user_id"].to_list()
+    rows = pl.read_parquet(finished.prepared / "interactions.parquet")
+    own = rows.filter(pl.col("user") == users.index(user))["item"].to_list()
+    history = [{"domain": catalogue["domain"][i], "item_id": catalogue["item_id"][i]} for i in own]
+    stored, sent = ask(url, user_id=user), ask(url, history=history)
+    assert [i["item_id"] for i in stored["items"]] == [i["item_id"] for i in sent["items"]]
+    books = [h for h in history if h["domain"] != "films"]
+    if books:
+        assert ask(url, history=books)["route"] == "cold_start"
+    stray = ask(url, history=[{"domain": "films", "item_id": "no-such"}])
+    assert "not in the catalogue" in stray["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({"target": "nowhere"}, 422, "unknown target"),
+        ({"target": "films", "k": 0}, 422, "k"),
+        ({"target": "films", "k": 100_000}, 422, "limit"),
+        ({"target": "films", "kk": 5}, 422, "kk"),
+        ({}, 422, "target"),
+        ({"target": "films", "exclude": ["x" * 2_000_000]}, 413, "too long"),
+    ],
+)
+def test_bad_input_is_told_what_and_how(
+    url: str, body: dict[str, Any], status: int, word: str
+) -> None:
+    answer = httpx.post(f"{url}/recommend", json=body)
+    assert answer.status_code == status
+    found = answer.json()
+    assert found.keys() == {"error", "message", "remedy"}
+    assert word in found["message"]
+
+
+def test_release_health_and_traffic(url: str, traffic: Path, finished: Workspace) -> None:
+    release = httpx.get(f"{url}/release").json()
+    assert release["champion"]["candidate"] in finished.params.candidates
+    health = httpx.get(f"{url}/health").json()
+    assert health == {"status": "ready", "release": release["release"]}
+    answer = ask(url, user_id="somebody-secret", k=3)
+    lines = [json.loads(x) for f in traffic.glob("*.jsonl") for x in f.read_text().splitlines()]
+    (line,) = [x for x in lines if x["request_id"] == answer["request_id"]]
+    assert line["items"] == [item["item_id"] for item in answer["items"]]
+    assert "somebody-secret" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize("part", ["catalogue.parquet", "model/model.safetensors"])
+def test_a_changed_bundle_never_becomes_ready(
+    finished: Workspace, tmp_path: Path, part: str
+) -> None:
+    bento = Path(shutil.copytree(finished.bento, tmp_path / "bento"))
+    path = find_bundle(bento) / part
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="changed since it was packaged"):
+        check_bundle(find_bundle(bento))
+    with pytest.raises(ArtifactError, match="service"), running(bento, timeout=8):
+        pass
+
+
+def test_recommend_without_a_server(finished: Workspace) -> None:
+    user, _ = person(finished, inside=True)
+    command = [sys.executable, "-m", "bridgerec.cli", "recommend", "films", "--user", user]
+    done = subprocess.run(
+        [*command, "--k", "3", "-C", str(finished.root)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "route: warm" in done.stdout
