@@ -18,6 +18,8 @@ def interactions(workspace: Workspace, name: str, domain: Domain) -> pl.DataFram
     """`user_id, item_id` (text), `timestamp` (seconds) and `raw_timestamp` where there is one,
     `position`, `kind`, `value`, and `duplicate` (an exact copy of an earlier row)."""
     frame = read_interactions(workspace, name, domain).collect()
+    ids = pl.col("user_id", "item_id")
+    frame = frame.with_columns(pl.when(ids.str.strip_chars() != "").then(ids))  # "" is no id
     order = [c for c in ("timestamp", "position") if c in frame.columns]
     keys = ["user_id", "item_id", *order, *(["kind"] if "kind" in frame.columns else [])]
     frame = frame.with_columns((~pl.struct(keys).is_first_distinct()).alias("duplicate"))
