@@ -1,0 +1,94 @@
+"""Prepare 10 million interactions: processor seconds and peak memory.
+
+    python benchmarks/prepare.py [ROWS]
+
+Writes Parquet tables of a skewed synthetic log into a temporary workspace and runs the prepare
+stage in a process of its own.  Beside it: only reading the same columns with polars, the least
+that any preparation costs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+PREPARE = """
+import sys
+from bridgerec.config import Workspace
+from bridgerec.data.prepare import prepare
+prepare(Workspace.open(sys.argv[1]), lambda text: None)
+"""
+READ = """
+import sys
+from pathlib import Path
+import polars as pl
+for path in sorted(Path(sys.argv[1]).glob("data/*/interactions.parquet")):
+    pl.read_parquet(path)
+"""
+
+
+def write(root: Path, rows: int) -> None:
+    """Two domains, half of the rows each; people and items follow a power law."""
+    rng = np.random.default_rng(0)
+    domains = {}
+    for domain in ("left", "right"):
+        n, people, items = rows // 2, rows // 25, rows // 100
+        user = (people * rng.random(n) ** 2).astype(np.int64)
+        item = (items * rng.random(n) ** 3).astype(np.int64)
+        folder = root / "data" / domain
+        folder.mkdir(parents=True)
+        pl.DataFrame(
+            {
+                "user_id": pl.Series(user).cast(pl.String),
+                "item_id": pl.Series(item).cast(pl.String),
+                "timestamp": rng.integers(1_600_000_000, 1_700_000_000, n),
+                "kind": np.array(["view", "purchase"])[rng.integers(0, 2, n)],
+            }
+        ).write_parquet(folder / "interactions.parquet")
+        ids = pl.Series(np.arange(items)).cast(pl.String)
+        pl.DataFrame({"item_id": ids, "title": "item " + ids}).write_parquet(
+            folder / "items.parquet"
+        )
+        domains[domain] = {t: f"data/{domain}/{t}.parquet" for t in ("interactions", "items")}
+    params = {
+        "data": {"domains": domains},
+        "prepare": {"event_weights": {"purchase": 3.0}, "k_core": {"user": 5, "item": 5}},
+        "candidates": ["popularity"],
+        "models": {"popularity": {"use": "bridgerec.models.popularity:Popularity"}},
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def cost(code: str, root: Path) -> dict[str, float]:
+    """Processor seconds and peak resident GB of one process."""
+    report = f"{code}\nimport resource, json\nu = resource.getrusage(resource.RUSAGE_SELF)\n"
+    report += "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1e6]))"
+    done = subprocess.run(
+        [sys.executable, "-c", report, str(root)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+    )
+    seconds, memory = json.loads(done.stdout.splitlines()[-1])
+    return {"cpu_seconds": round(seconds, 2), "peak_gb": round(memory, 2)}
+
+
+def main() -> None:
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        write(root, rows)
+        print(f"{rows:,} interactions")
+        print("reading alone", cost(READ, root))
+        print("prepare      ", cost(PREPARE, root))
+
+
+if __name__ == "__main__":
+    main()
