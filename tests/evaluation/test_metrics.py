@@ -89,6 +89,19 @@ def test_sampled_metrics_equal_their_monte_carlo_estimate() -> None:
     assert exact[f"sampled{negatives}_ndcg@10"][0] == pytest.approx(gain, abs=0.02)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.data())
+def test_sampled_metrics_equal_scipys_hypergeometric(pool: int, data: st.DataObject) -> None:
+    from scipy.stats import hypergeom
+
+    rank = data.draw(st.integers(1, pool))
+    negatives = data.draw(st.integers(1, 400))
+    found = sampled_metrics(np.array([rank]), np.array([0, 1]), np.array([pool]), negatives, [5])
+    total = max(pool - 1, 1)
+    mass = hypergeom.pmf(np.arange(5), total, rank - 1, min(negatives, total))
+    assert found[f"sampled{negatives}_hr@5"][0] == pytest.approx(mass.sum(), abs=1e-9)
+
+
 def test_list_metrics_at_their_ends() -> None:
     same = list_metrics(np.zeros((5, 1), dtype=np.int64), np.ones(10), 1)
     spread = list_metrics(np.arange(10)[:, None], np.ones(10), 1)
