@@ -87,7 +87,11 @@ def main() -> None:
         write(root, rows)
         print(f"{rows:,} interactions")
         print("reading alone", cost(READ, root))
-        print("prepare      ", cost(PREPARE, root))
+        for protocols in (["temporal"], ["temporal", "leave_last", "cold_start"]):
+            params = yaml.safe_load((root / "params.yaml").read_text())
+            params["split"] = {"protocols": protocols}
+            (root / "params.yaml").write_text(yaml.safe_dump(params))
+            print("prepare", "+".join(protocols), cost(PREPARE, root))
 
 
 if __name__ == "__main__":

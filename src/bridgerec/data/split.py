@@ -62,12 +62,13 @@ def collapse(events: Events, n_items: int) -> Pairs:
     ordered = key[order]
     new = np.append(True, ordered[1:] != ordered[:-1])
     first = order[new]  # stable, hence the earliest event of each pair
-    by_time = np.argsort(first)
-    place = np.empty_like(by_time)
-    place[by_time] = np.arange(len(by_time))
+    # events are numbered in time order of a person, so counting first events numbers the pairs
+    is_first = np.zeros(len(key), dtype=bool)
+    is_first[first] = True
+    place = np.cumsum(is_first) - 1
     pair_of_event = np.empty(len(key), dtype=np.int64)
-    pair_of_event[order] = place[np.cumsum(new) - 1]
-    first = first[by_time]
+    pair_of_event[order] = place[first][np.cumsum(new) - 1]
+    first = np.flatnonzero(is_first)
     time = None if events.timestamp is None else events.timestamp[first]
     return Pairs(events.user[first], events.item[first], time, first, pair_of_event, events.weight)
 
