@@ -1,6 +1,6 @@
 """The evaluation of a workspace as a Markdown table: NDCG@10 on test, with intervals.
 
-    python benchmarks/table.py WORKSPACE [METRIC]
+python benchmarks/table.py WORKSPACE [METRIC]
 """
 
 import json

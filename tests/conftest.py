@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -18,24 +17,10 @@ import yaml
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.runtime import prepare_environment
+from helpers import REPOSITORY, dvc, small_params
 
 prepare_environment()
-
-
-def small_params(**changes: object) -> dict[str, object]:
-    """The least that params.yaml needs, for two domains of CSV tables."""
-    return {
-        "seed": 1,
-        "data": {
-            "domains": {
-                d: {"interactions": f"data/{d}/interactions.csv", "items": f"data/{d}/items.csv"}
-                for d in ("left", "right")
-            }
-        },
-        "candidates": ["popularity"],
-        "models": {"popularity": {"use": "bridgerec.models.popularity:Popularity"}},
-        **changes,
-    }
+sys.path.insert(0, str(REPOSITORY))  # flows/ is no installed package
 
 
 @pytest.fixture
@@ -60,10 +45,6 @@ def small_workspace(tmp_path: Path) -> Workspace:
         ).write_csv(folder / "interactions.csv")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params()))
     return Workspace.open(tmp_path)
-
-
-REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # flows/ is no installed package
 
 
 @pytest.fixture(scope="session")
@@ -95,16 +76,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     params["models"]["two_tower"].update(epochs=1)
     params["evaluation"].update(seeds=1, bootstrap=200)
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for command in (["init", "-q", "--no-scm"], ["add", "-q", "data"], ["repro"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *command],
-            cwd=root,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        dvc(root, *command)
     return Workspace.open(root)
 
 

@@ -16,7 +16,7 @@ from bridgerec.data.prepare import prepare
 from bridgerec.data.split import assert_no_leakage, assign, collapse, k_core, split_hash
 from bridgerec.errors import DataError
 from bridgerec.runtime import file_hash, read_json
-from conftest import small_params
+from helpers import small_params
 
 CATALOGUE = Catalogue(
     pl.DataFrame({"domain": ["left"] * 5 + ["right"] * 5, "item_id": list("abcdefghij")})

@@ -6,7 +6,7 @@ import pytest
 
 from bridgerec.config import Params
 from bridgerec.registry.gate import decide
-from conftest import small_params
+from helpers import small_params
 
 MODELS = {"use": "bridgerec.models.popularity:Popularity"}
 NAMES = ("popularity", "good", "better")

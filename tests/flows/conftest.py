@@ -1,10 +1,11 @@
 """A toy DVC workspace of tiny stages."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from helpers import dvc
 
 PIPELINE = """
 stages:
@@ -36,14 +37,6 @@ if "poison-" + out in text:
     sys.exit("the poison was found in " + out)
 pathlib.Path(out).write_text(text + out + "\\n")
 """
-
-
-def dvc(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from conftest import REPOSITORY
+from helpers import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

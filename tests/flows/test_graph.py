@@ -7,7 +7,7 @@ import pytest
 
 from bridgerec.errors import BridgeRecError, ConfigError
 from bridgerec.pipeline.graph import needed, reproduce, stages
-from conftest import dvc
+from helpers import dvc
 
 TWO = {"two@a", "two@b", "two@c"}
 

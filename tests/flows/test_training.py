@@ -8,7 +8,7 @@ import yaml
 
 from bridgerec.errors import BridgeRecError
 from bridgerec.runtime import write_json
-from conftest import dvc
+from helpers import dvc
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 

@@ -13,6 +13,7 @@ import yaml
 
 from bridgerec.config import Workspace
 from bridgerec.runtime import file_hash, read_json
+from helpers import dvc
 
 pytestmark = pytest.mark.slow
 OUTPUTS = {
@@ -26,19 +27,6 @@ OUTPUTS = {
     "select": "artifacts/champion",
     "package": "artifacts/bento",
 }
-
-
-def dvc(root: Path, *arguments: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture

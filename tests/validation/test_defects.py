@@ -12,7 +12,7 @@ from bridgerec.config import Workspace
 from bridgerec.errors import ValidationFailed
 from bridgerec.runtime import file_hash, read_json
 from bridgerec.validation.run import validate
-from conftest import small_params
+from helpers import small_params
 
 REPOSITORY = Path(__file__).parents[2]
 Edit = Callable[[pl.DataFrame], pl.DataFrame]
