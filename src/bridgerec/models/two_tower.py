@@ -16,6 +16,7 @@ from pydantic import Field
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
 from bridgerec.training.losses import info_nce, sampled_softmax
+from bridgerec.training.repeatable import repeatable
 from bridgerec.training.sequences import batches, padded
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class TwoTower(Candidate):
     random = True
     uses_vectors = True
 
+    @repeatable()
     def fit(self, training: Training) -> None:
         import torch
 
