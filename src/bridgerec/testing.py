@@ -44,7 +44,8 @@ class CandidateContract:
                 scores = candidate.score(self.questions(training), target)
                 assert scores.shape == (6, block.stop - block.start)
                 assert scores.dtype == np.float32
-                assert np.isfinite(scores).all()
+                wrong = np.argwhere(~np.isfinite(scores))
+                assert not len(wrong), f"{candidate.config}: not finite at {wrong[:5].tolist()}"
 
     def test_round_trip_through_disk(self, training: Training, tmp_path: Path) -> None:
         for number, candidate in enumerate(self.fitted(training)):

@@ -112,13 +112,18 @@ class _Part:
         k += np.tril(k, -1).T
         k = np.ascontiguousarray(k)
         # q_j = a_j' K a_j with a_j = [x_j; v_j]; the people part only touches x_j's few rows
-        q = np.einsum("ij,ij->i", v @ k[n:, n:], v)
+        # (without text rows `einsum` would sum over an empty axis, which numpy 2.4 was seen to
+        # answer with uninitialised memory: hence the two conditions)
+        q = np.einsum("ij,ij->i", v @ k[n:, n:], v) if size else np.zeros(len(v), np.float32)
         columns = x.T.tocsr()
         for start in range(0, x.shape[1], 1024):
             cut = slice(start, start + 1024)
             half = columns[cut] @ k[:n]
             q[cut] += np.asarray(columns[cut].multiply(half[:, :n]).sum(axis=1)).ravel()
-            q[cut] += 2 * np.einsum("ij,ij->i", half[:, n:], v[cut])
+            if size:
+                q[cut] += 2 * np.einsum("ij,ij->i", half[:, n:], v[cut])
+        if not (np.isfinite(q).all() and q.max(initial=0) < 1):
+            raise ArtifactError("EASE's matrix is nearly singular; raise its regularization.")
         return cls(x, v, k, q)
 
     def score(self, h, block: slice) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
