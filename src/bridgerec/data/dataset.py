@@ -182,7 +182,10 @@ class Split:
         if not path.is_file():
             raise ArtifactError(f"{path} does not exist. Run `dvc repro` or `bridgerec run`.")
         info = read_json(prepared / "splits.json")[name]
-        rows = pl.read_parquet(path)
+        split = pl.read_parquet(path)
+        rows = pl.read_parquet(prepared / "interactions.parquet").drop("weight")
+        if "row" in split.columns:
+            rows = rows[split["row"]]
         return cls(
             name=name,
             targets=tuple(info["targets"]),
@@ -190,9 +193,9 @@ class Split:
             user=rows["user"].to_numpy(),
             item=rows["item"].to_numpy(),
             timestamp=rows["timestamp"].to_numpy() if "timestamp" in rows.columns else None,
-            weight=rows["weight"].to_numpy(),
-            part=rows["part"].to_numpy(),
-            fit=rows["fit"].to_numpy(),
+            weight=split["weight"].to_numpy(),
+            part=split["part"].to_numpy(),
+            fit=split["fit"].to_numpy(),
             info=info,
         )
 

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue
+from bridgerec.data.order import stable_order
 from bridgerec.data.readers import read_identities, read_interactions, read_items
 from bridgerec.errors import DataError
 
 Say = Callable[[str], None]
+_KEPT = ("item", "weight")
 
 
 @dataclass(frozen=True)
@@ -64,29 +66,50 @@ def encode_events(
             "some domains have only `timestamp` and others only `position`; all domains need "
             "the same one, or the merged order of a person's events is unknown."
         )
+    people, user = _encode_people([part["user"] for part in parts])
     order = ["timestamp"] * timed + ["position"] * placed
-    people = pl.concat([part["user"].unique() for part in parts]).unique().sort()
-    known = pl.Enum(people)
-    frame = pl.concat(
-        [
-            p.select(pl.col("user").cast(known).to_physical(), "item", "weight", *order)
-            for p in parts
-        ]
-    )
+    columns = {c: np.concatenate([p[c].to_numpy() for p in parts]) for c in (*order, *_KEPT)}
     del parts
-    user = frame["user"].to_numpy().astype(np.int32)
-    keys = [frame[column].to_numpy() for column in order]
-    sorting = _time_order(user, keys)
+    sorting = stable_order(user, *(columns[c] for c in order))
     return (
-        people.to_list(),
+        people,
         Events(
             user[sorting],
-            frame["item"].to_numpy()[sorting],
-            keys[0][sorting] if timed else None,
-            frame["weight"].to_numpy()[sorting],
+            columns["item"][sorting],
+            columns["timestamp"][sorting] if timed else None,
+            columns["weight"][sorting],
         ),
         counts,
     )
+
+
+def _encode_people(parts: list[pl.Series]) -> tuple[list[str], NDArray[np.int32]]:
+    """All ids sorted, and the number of each row's id in them, part after part."""
+    encoded = [_dictionary(part) for part in parts]
+    people = pl.concat([names for names, _ in encoded]).unique().sort()
+    known = pl.Enum(people)
+    rows = [
+        names.cast(known).to_physical().to_numpy().astype(np.int32)[codes]
+        for names, codes in encoded
+    ]
+    return people.to_list(), np.concatenate(rows)
+
+
+def _dictionary(ids: pl.Series) -> tuple[pl.Series, NDArray[np.integer[Any]]]:
+    """The distinct ids, and for each row the place of its id among them.
+
+    Encodes 64-bit hashes, which costs half as much as encoding texts, and then compares every
+    text; should two ids ever share a hash, the texts themselves are encoded.
+    """
+    hashed = ids.hash().to_arrow().dictionary_encode()
+    codes = hashed.indices.to_numpy()
+    some_row = np.empty(len(hashed.dictionary), dtype=np.int64)
+    some_row[codes] = np.arange(len(codes))
+    names = ids[some_row]
+    if not (names[codes] == ids).all():
+        exact = ids.to_arrow().dictionary_encode()
+        return pl.Series(exact.dictionary, dtype=pl.String), exact.indices.to_numpy()
+    return names, codes
 
 
 def _encode_domain(
@@ -130,14 +153,3 @@ def _encode_domain(
             "a time. Look at reports/validation/summary.md; swapped columns are a usual cause."
         )
     return kept, {"rows": rows.height, "left_out": rows.height - kept.height}
-
-
-def _time_order(user: NDArray[np.int32], keys: list[NDArray[Any]]) -> NDArray[np.int64]:
-    """Stable order by user and then by `keys`; one packed integer when the ranges allow it."""
-    spans = [int(k.max()) - int(k.min()) + 1 for k in keys]
-    if int(user.max() + 1) * float(np.prod(spans, dtype=float)) < 2**63:
-        packed = user.astype(np.int64)
-        for key, span in zip(keys, spans, strict=True):
-            packed = packed * span + (key - key.min())
-        return np.argsort(packed, kind="stable")
-    return np.lexsort((*reversed(keys), user))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from bridgerec.config import KCore, Params
 from bridgerec.data.dataset import Catalogue
@@ -57,17 +58,21 @@ class Assignment:
 
 def collapse(events: Events, n_items: int) -> Pairs:
     """Join the events of each (person, item)."""
-    key = events.user.astype(np.int64) * n_items + events.item
-    order = np.argsort(key, kind="stable")
-    ordered = key[order]
-    new = np.append(True, ordered[1:] != ordered[:-1])
-    first = order[new]  # stable, hence the earliest event of each pair
+    # events come by person and time; grouped by item, those of a pair are neighbours
+    n = len(events.item)
+    by_item = sparse.csr_array(
+        (events.user, events.item, np.arange(n + 1)), shape=(n, n_items)
+    ).tocsc()
+    order, user = by_item.indices, by_item.data
+    new = np.append(True, user[1:] != user[:-1])
+    new[by_item.indptr[:-1][np.diff(by_item.indptr) > 0]] = True
     # events are numbered in time order of a person, so counting first events numbers the pairs
-    is_first = np.zeros(len(key), dtype=bool)
-    is_first[first] = True
-    place = np.cumsum(is_first) - 1
-    pair_of_event = np.empty(len(key), dtype=np.int64)
-    pair_of_event[order] = place[first][np.cumsum(new) - 1]
+    is_first = np.zeros(n, dtype=bool)
+    is_first[order[new]] = True
+    pair_of_event = np.cumsum(is_first) - 1
+    again, starts = np.flatnonzero(~new), np.flatnonzero(new)
+    start = starts[np.searchsorted(starts, again) - 1]
+    pair_of_event[order[again]] = pair_of_event[order[start]]
     first = np.flatnonzero(is_first)
     time = None if events.timestamp is None else events.timestamp[first]
     return Pairs(events.user[first], events.item[first], time, first, pair_of_event, events.weight)
@@ -77,15 +82,17 @@ def k_core(
     user: NDArray[np.int32], item: NDArray[np.int32], keep: NDArray[np.bool_], minimum: KCore
 ) -> NDArray[np.bool_]:
     """The largest subset of the kept rows in which every user and item has enough rows."""
-    keep = keep.copy()
-    while minimum.user > 1 or minimum.item > 1:
-        rows = np.flatnonzero(keep)
-        enough = np.bincount(user[rows])[user[rows]] >= minimum.user
-        enough &= np.bincount(item[rows])[item[rows]] >= minimum.item
+    rows = np.flatnonzero(keep)
+    user, item = user[rows], item[rows]
+    while len(rows) and (minimum.user > 1 or minimum.item > 1):
+        enough = np.bincount(user)[user] >= minimum.user
+        enough &= np.bincount(item)[item] >= minimum.item
         if enough.all():
             break
-        keep[rows[~enough]] = False
-    return keep
+        rows, user, item = rows[enough], user[enough], item[enough]
+    kept = np.zeros(len(keep), dtype=bool)
+    kept[rows] = True
+    return kept
 
 
 def temporal(events: Events, pairs: Pairs, params: Params) -> Assignment:
@@ -101,8 +108,10 @@ def temporal(events: Events, pairs: Pairs, params: Params) -> Assignment:
         int(n * (1 - config.test_fraction)),
     ]
     cuts = np.partition(events.timestamp, places)[places]
-    part = (pairs.timestamp[:, None] >= cuts).sum(1).astype(np.int8)
-    event_part = (events.timestamp >= cuts[0]).astype(np.int8) + (events.timestamp >= cuts[1])
+    part, event_part = (
+        (time >= cuts[0]).astype(np.int8) + (time >= cuts[1])
+        for time in (pairs.timestamp, events.timestamp)
+    )
     weight = pairs.weights(event_part == part[pairs.pair_of_event])
     fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
     info = {"protocol": "temporal", "cuts": cuts.tolist()}
