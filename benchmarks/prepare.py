@@ -2,9 +2,10 @@
 
     python benchmarks/prepare.py [ROWS]
 
-Writes Parquet tables of a skewed synthetic log into a temporary workspace and runs the prepare
-stage in a process of its own.  Beside it: only reading the same columns with polars, the least
-that any preparation costs.
+Writes Parquet tables of a skewed synthetic log, with ids as text, into a temporary workspace, and
+runs the prepare stage in a process of its own; once with the log in time order, as logs are
+written, and once shuffled.  Beside it: only reading the same columns with polars, the least that
+any preparation costs.
 """
 
 import json
@@ -33,7 +34,7 @@ for path in sorted(Path(sys.argv[1]).glob("data/*/interactions.parquet")):
 """
 
 
-def write(root: Path, rows: int) -> None:
+def write(root: Path, rows: int, ordered: bool) -> None:
     """Two domains, half of the rows each; people and items follow a power law."""
     rng = np.random.default_rng(0)
     domains = {}
@@ -41,13 +42,14 @@ def write(root: Path, rows: int) -> None:
         n, people, items = rows // 2, rows // 25, rows // 100
         user = (people * rng.random(n) ** 2).astype(np.int64)
         item = (items * rng.random(n) ** 3).astype(np.int64)
+        time = rng.integers(1_600_000_000, 1_700_000_000, n)
         folder = root / "data" / domain
         folder.mkdir(parents=True)
         pl.DataFrame(
             {
                 "user_id": pl.Series(user).cast(pl.String),
                 "item_id": pl.Series(item).cast(pl.String),
-                "timestamp": rng.integers(1_600_000_000, 1_700_000_000, n),
+                "timestamp": np.sort(time) if ordered else time,
                 "kind": np.array(["view", "purchase"])[rng.integers(0, 2, n)],
             }
         ).write_parquet(folder / "interactions.parquet")
@@ -82,16 +84,18 @@ def cost(code: str, root: Path) -> dict[str, float]:
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        write(root, rows)
-        print(f"{rows:,} interactions")
-        print("reading alone", cost(READ, root))
-        for protocols in (["temporal"], ["temporal", "leave_last", "cold_start"]):
-            params = yaml.safe_load((root / "params.yaml").read_text())
-            params["split"] = {"protocols": protocols}
-            (root / "params.yaml").write_text(yaml.safe_dump(params))
-            print("prepare", "+".join(protocols), cost(PREPARE, root))
+    print(f"{rows:,} interactions")
+    for ordered in (True, False):
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            write(root, rows, ordered)
+            print("in time order" if ordered else "shuffled")
+            print("  reading alone", cost(READ, root))
+            for protocols in (["temporal"], ["temporal", "leave_last", "cold_start"]):
+                params = yaml.safe_load((root / "params.yaml").read_text())
+                params["split"] = {"protocols": protocols}
+                (root / "params.yaml").write_text(yaml.safe_dump(params))
+                print("  prepare", "+".join(protocols), cost(PREPARE, root))
 
 
 if __name__ == "__main__":

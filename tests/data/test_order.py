@@ -9,7 +9,9 @@ from bridgerec.data.order import stable_order
 
 @given(
     st.integers(0, 300),
-    st.lists(st.tuples(st.integers(-(2**40), 2**40), st.integers(1, 2**45)), min_size=1, max_size=3),
+    st.lists(
+        st.tuples(st.integers(-(2**40), 2**40), st.integers(1, 2**45)), min_size=1, max_size=3
+    ),
     st.integers(0, 2**32 - 1),
 )
 def test_equals_lexsort(n: int, ranges: list[tuple[int, int]], seed: int) -> None:

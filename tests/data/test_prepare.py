@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridgerec.config import KCore, Params, Workspace
 from bridgerec.data.dataset import Catalogue, Split
-from bridgerec.data.encode import Events
+from bridgerec.data.encode import Events, encode_people
 from bridgerec.data.prepare import prepare
 from bridgerec.data.split import assert_no_leakage, assign, collapse, k_core, split_hash
 from bridgerec.errors import DataError
@@ -174,3 +174,12 @@ def test_split_hash_follows_the_split() -> None:
     hashes = [split_hash(s, pairs) for s in splits]
     assert len(set(hashes)) == len(hashes)
     assert hashes == [split_hash(s, pairs) for s in splits]
+
+
+def test_ids_that_share_a_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = pl.Series(["b", "a", "c", "a"])
+    people, found = encode_people(ids)
+    assert (people.to_list(), found.tolist()) == (["a", "b", "c"], [1, 0, 2, 0])
+    monkeypatch.setattr(pl.Series, "hash", lambda ids: pl.Series([1, 2, 1, 2], dtype=pl.UInt64))
+    people, found = encode_people(ids)
+    assert (people.to_list(), found.tolist()) == (["a", "b", "c"], [1, 0, 2, 0])
