@@ -127,32 +127,32 @@ class TextEncoder:
             for start in range(0, len(order), SHARD):
                 shard = order[start : start + SHARD]
                 pieces = []
-                for low in range(0, len(shard), self.config.batch_size):
-                    batch = shard[low : low + self.config.batch_size]
-                    pieces.append(self._forward([tokens[i] for i in batch]))
-                    done = start + low + len(batch)
+                for vectors in self._forward([tokens[i] for i in shard]):
+                    pieces.append(vectors)
                     speed = bar.tasks[task].speed
-                    bar.update(task, completed=done, rate=f"{speed:,.0f}" if speed else "–")
+                    bar.update(task, advance=len(vectors), rate=f"{speed:,.0f}" if speed else "–")
                 yield [texts[i] for i in shard], np.concatenate(pieces)
 
-    def _forward(self, tokens: list[list[int]]) -> Floats:
+    def _forward(self, tokens: list[list[int]]) -> Iterator[Floats]:
+        """Unit vectors, batch by batch; neighbours should have similar lengths."""
         import torch
 
-        # lengths and rows are padded to fixed steps, so that a text's vector depends little on
-        # its neighbours and kernels are reused
-        length = -(-max(map(len, tokens)) // 8) * 8
-        ids = np.full((len(tokens), length), self._tokenizer.pad_token_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, own in enumerate(tokens):
-            ids[row, : len(own)] = own
-            mask[row, : len(own)] = 1
-        inputs = torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
-        bf16 = self.precision == "bfloat16"
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-            hidden = self._model(input_ids=inputs[0], attention_mask=inputs[1]).last_hidden_state
-        pooled = pool(hidden.float(), inputs[1], self.config.pooling)
-        unit = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
-        return np.asarray(unit, dtype=np.float32)
+        size, bf16 = self.config.batch_size, self.precision == "bfloat16"
+        for start in range(0, len(tokens), size):
+            batch = tokens[start : start + size]
+            ids = np.full(
+                (len(batch), max(map(len, batch))), self._tokenizer.pad_token_id, dtype=np.int64
+            )
+            mask = np.zeros_like(ids)
+            for row, own in enumerate(batch):
+                ids[row, : len(own)] = own
+                mask[row, : len(own)] = 1
+            inputs = torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+            with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+                hidden = self._model(input_ids=inputs[0], attention_mask=inputs[1])[0]
+            pooled = pool(hidden.float(), inputs[1], self.config.pooling)
+            unit = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+            yield np.asarray(unit, dtype=np.float32)
 
 
 def pool(hidden: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> "torch.Tensor":
