@@ -127,7 +127,9 @@ def decision_text(decision: dict[str, Any]) -> str:
         title = f"# {decision['winner']} may be released"
     else:
         title = "# Nothing may be released"
-    return "\n".join([title, "", *(f"- {reason}" for reason in decision.get("reasons", []))])
+    lines = [f"- for {r} people: {c}" for r, c in decision.get("routes", {}).items()]
+    lines += [f"- {reason}" for reason in decision.get("reasons", [])]
+    return "\n".join([title, "", *lines])
 
 
 if __name__ == "__main__":

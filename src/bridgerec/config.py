@@ -116,7 +116,6 @@ class Gate(Strict):
     metric: Metric = "ndcg@10"
     protocol: Protocol = "temporal"
     baseline: str = "popularity"  # must be beaten with an interval above zero
-    max_cold_start_loss: float = Field(0.0, ge=0)  # tolerated mean loss against the baseline
 
 
 class Service(Strict):

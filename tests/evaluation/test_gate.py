@@ -33,34 +33,48 @@ def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.Da
     }
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.01, 300)
+    noise -= noise.mean()
     frames = [
         pl.DataFrame(
             {
-                "split": ["temporal"] * 300,
+                "split": [split] * 300,
                 "part": ["validation"] * 300,
                 "target": ["left"] * 300,
                 "candidate": [c] * 300,
                 "user": np.arange(300),
-                "ndcg@10": value + noise - noise.mean(),
+                "ndcg@10": value + noise * (c != "popularity"),
             }
         )
-        for c, value in values.items()
+        for split, part in (("temporal", values), ("cold_start-left-50", cold))
+        for c, value in part.items()
     ]
     return metrics, pl.concat(frames)
 
 
-def test_the_best_that_passes_wins_with_reasons() -> None:
-    cold = {"popularity": 0.1, "good": 0.2, "better": 0.2}
-    found = decide(*world({"popularity": 0.1, "good": 0.2, "better": 0.3}, cold), params())
-    assert (found.winner, found.released) == ("better", True)
-    assert "better has the best validation ndcg@10" in found.reasons[-1]
-
-
-def test_a_loss_of_cold_start_people_passes_the_candidate_over() -> None:
+def test_each_route_gets_the_best_that_beats_the_baseline() -> None:
     cold = {"popularity": 0.1, "good": 0.2, "better": 0.01}
     found = decide(*world({"popularity": 0.1, "good": 0.2, "better": 0.3}, cold), params())
-    assert found.winner == "good"
-    assert any("better passed over: cold-start" in r for r in found.reasons)
+    assert (found.winner, found.released) == ("better", True)
+    assert found.routes == {"warm": "better", "cold_start": "good", "unknown": "popularity"}
+    assert found.reasons[0].startswith("warm: better has the best validation ndcg@10")
+    assert found.reasons[1].startswith("cold_start: good has the best")
+    assert found.candidates["cold_start"]["good"]["against_baseline"]["low"] > 0
+
+
+def test_cold_start_people_get_the_baseline_when_nothing_beats_it() -> None:
+    cold = {"popularity": 0.1, "good": 0.05, "better": 0.1001}
+    found = decide(*world({"popularity": 0.1, "good": 0.2, "better": 0.3}, cold), params())
+    assert found.routes["cold_start"] == "popularity"
+    assert "better passed over" in found.reasons[1]
+
+
+def test_the_winner_answers_cold_start_people_when_that_was_not_evaluated() -> None:
+    values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
+    metrics, people = world(values, values)
+    del metrics["validation"]["cold_start-left-50"]
+    found = decide(metrics, people.filter(pl.col("split") == "temporal"), params())
+    assert found.routes["cold_start"] == "better"
+    assert "not evaluated" in found.reasons[-1]
 
 
 def test_nothing_better_than_the_baseline_refuses() -> None:
@@ -72,10 +86,11 @@ def test_nothing_better_than_the_baseline_refuses() -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "nan"])
-def test_a_missing_or_unusable_metric_refuses(damage: str) -> None:
+@pytest.mark.parametrize("split", ["temporal", "cold_start-left-50"])
+def test_a_missing_or_unusable_metric_refuses(damage: str, split: str) -> None:
     values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
     metrics, people = world(values, values)
-    cell = metrics["validation"]["temporal"]["good"]["left"]["all"]
+    cell = metrics["validation"][split]["good"]["left"]["all"]
     if damage == "missing":
         del cell["ndcg@10"]
     else:

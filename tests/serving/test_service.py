@@ -76,6 +76,7 @@ def test_routes_and_exclusions(url: str, finished: Workspace) -> None:
     assert ask(url, user_id=cold)["route"] == "cold_start"
     unknown = ask(url, user_id="nobody")
     assert unknown["route"] == "unknown"
+    assert unknown["candidate"] == "popularity"
     assert "not known" in unknown["notes"][0]
     assert len(unknown["items"]) == 10
 
@@ -131,7 +132,7 @@ def test_release_health_and_traffic(url: str, traffic: Path, finished: Workspace
     assert "somebody-secret" not in json.dumps(lines)
 
 
-@pytest.mark.parametrize("part", ["catalogue.parquet", "model/model.safetensors"])
+@pytest.mark.parametrize("part", ["catalogue.parquet", "models/popularity/model.safetensors"])
 def test_a_changed_bundle_never_becomes_ready(
     finished: Workspace, tmp_path: Path, part: str
 ) -> None:

@@ -49,7 +49,11 @@ def show(workspace: Workspace) -> None:
     decision = workspace.reports / "decision.json"
     if decision.is_file():
         found = read_json(decision)
-        console.print(f"\n[bold]Decision:[/] {found.get('winner') or 'refused'}")
+        console.print(f"\n[bold]Decision:[/] {found['winner'] or 'refused'}")
+        for route in ("warm", "cold_start", "unknown"):
+            if route in found["routes"]:
+                name = found["routes"][route]
+                console.print(f"  {route.replace('_', '-')} people: [bold]{name}[/]")
         for reason in found.get("reasons", []):
             console.print(f"  · {reason}", markup=False)
     console.print(f"\nThe page to look at: {workspace.reports / 'evaluation' / 'index.html'}")

@@ -23,7 +23,8 @@ def table(response: dict[str, Any], title: str) -> Any:
     """A rich table of the recommended items."""
     from rich.table import Table
 
-    found = Table(title=f"{title} — route: {response['route']}", title_justify="left")
+    how = f"route: {response['route']}, by {response['candidate']}"
+    found = Table(title=f"{title} — {how}", title_justify="left")
     for column in ("", "title", "category", "score"):
         found.add_column(column, justify="right" if column in ("", "score") else "left")
     for item in response["items"]:

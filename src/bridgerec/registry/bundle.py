@@ -11,11 +11,11 @@ from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError
 from bridgerec.runtime import file_hash, read_json, write_json
 
-PARTS = ("model", "fallback", "catalogue.parquet", "histories.safetensors", "users.parquet")
+PARTS = ("models", "catalogue.parquet", "histories.safetensors", "users.parquet")
 
 
 def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) -> None:
-    """Collect champion, fallback, catalogue and everybody's history in `folder`.
+    """Collect the champion's models, the catalogue and everybody's history in `folder`.
 
     Raises:
         ArtifactError: an input is missing, or the champion belongs to another catalogue.
@@ -30,8 +30,7 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
             "Run the pipeline again."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("model", "fallback"):
-        shutil.copytree(workspace.champion / name, folder / name)
+    shutil.copytree(workspace.champion / "models", folder / "models")
     shutil.copy(items, folder / "catalogue.parquet")
     shutil.copy(workspace.prepared / "users.parquet", folder / "users.parquet")
     rows = pl.read_parquet(workspace.prepared / "interactions.parquet")

@@ -41,15 +41,18 @@ def write_dossier(workspace: Workspace) -> dict[str, Any]:
     decision = read_json(workspace.reports / "decision.json")
     splits = read_json(workspace.prepared / "splits.json")
     headline = {
-        split: {
-            target: {
-                m: segments["all"][m]
-                for m in ("ndcg@10", "recall@10", "precision@10", "f1@10")
-                if m in segments["all"]
+        candidate: {
+            split: {
+                target: {
+                    m: segments["all"][m]
+                    for m in ("ndcg@10", "recall@10", "precision@10", "f1@10")
+                    if m in segments["all"]
+                }
+                for target, segments in found[candidate].items()
             }
-            for target, segments in candidates[champion["candidate"]].items()
+            for split, found in metrics["test"].items()
         }
-        for split, candidates in metrics["test"].items()
+        for candidate in sorted(set(champion["routes"].values()))
     }
     encoder = read_json(workspace.vectors / "encoder.json")
     dossier: dict[str, Any] = {

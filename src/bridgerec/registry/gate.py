@@ -1,6 +1,7 @@
-"""The gate: which candidate may be released, and why.
+"""The gate: which candidates may be released, each for which people, and why.
 
-Chooses on validation only.  A number that is missing or not finite refuses.
+Chooses on validation only, one candidate for people with a history in the target (`warm`) and
+one for people without (`cold_start`).  A number that is missing or not finite refuses.
 """
 
 import math
@@ -15,71 +16,62 @@ from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
 
+Values = dict[str, dict[str, float]]  # candidate -> "split/target" -> value
+
 
 class Decision(BaseModel):
-    """The outcome: a winner, or none; the reasons; every candidate's validation value."""
+    """The outcome: the winner (None: refused), who answers on which route, and why.
+
+    `candidates` holds, per route and candidate, the validation value (mean over `cases`) and,
+    for those that were examined, the paired interval against the baseline.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     winner: str | None
     released: bool
+    routes: dict[str, str]
     metric: str
     protocol: str
     baseline: str
     reasons: list[str]
-    candidates: dict[str, dict[str, Any]]
+    candidates: dict[str, dict[str, dict[str, Any]]]
 
 
 def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> Decision:
-    """Take the best candidate on validation that passes every guard.
+    """For each route take the best candidate on validation that beats the baseline.
 
-    The value is the mean over targets of `gate.metric` on `gate.protocol`.  Guards: the paired
-    interval against the baseline lies above zero, and cold-start people lose nothing (more than
-    `gate.max_cold_start_loss`) against it.
+    The warm route is judged on `gate.protocol` and has to find a candidate, or nothing is
+    released; the cold-start route is judged on the protocol of that name, where it was
+    evaluated, and falls back on the baseline.  The value is the mean of `gate.metric` over
+    targets; to beat means that the paired bootstrap interval lies above zero.
     """
-    gate, reasons = params.gate, []
-    values, missing = _values(metrics, params)
+    gate = params.gate
+    protocols = {"warm": gate.protocol}
+    if any(split.startswith("cold_start-") for split in metrics.get("validation", {})):
+        protocols["cold_start"] = "cold_start"
+    values, missing = {}, list[str]()
+    for route, protocol in protocols.items():
+        values[route], absent = _values(metrics, protocol, params)
+        missing += absent
+    reasons, table, routes = [], {}, {}
     if missing:
         reasons = [f"refused: {m}" for m in missing]
-        return _decision(None, params, reasons, {})
-    means = {c: sum(v.values()) / len(v) for c, v in values.items()}
-    table: dict[str, dict[str, Any]] = {
-        c: {"value": means[c], "targets": values[c]} for c in params.candidates
-    }
-    winner = None
-    for name in sorted(means, key=lambda c: (-means[c], params.candidates.index(c))):
-        if name == gate.baseline:
-            reasons.append(f"{name} ({means[name]:.4f}) is the baseline, which has to be beaten")
-            break
-        gap = _gap(per_user, name, params)
-        table[name]["against_baseline"] = gap
-        text = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
-        if gap["low"] <= 0:
-            reasons.append(f"{name} passed over: {text} against {gate.baseline} includes zero")
-            continue
-        losses = _cold_start_losses(metrics, name, params)
-        table[name]["cold_start_losses"] = losses
-        if losses:
-            reasons.append(f"{name} passed over: cold-start people lose on {', '.join(losses)}")
-            continue
-        winner = name
-        reasons.append(
-            f"{name} has the best validation {gate.metric} ({gate.protocol}, mean over targets: "
-            f"{means[name]:.4f}) among those that pass; against {gate.baseline} {text}"
-        )
-        break
-    if winner is None:
-        reasons.append(f"refused: no candidate beats {gate.baseline} and passes the guards")
-    return _decision(winner, params, reasons, table)
-
-
-def _decision(
-    winner: str | None, params: Params, reasons: list[str], table: dict[str, dict[str, Any]]
-) -> Decision:
-    gate = params.gate
+    else:
+        for route, protocol in protocols.items():
+            found, told, table[route] = _best(values[route], per_user, protocol, params)
+            reasons += [f"{route}: {line}" for line in told]
+            routes[route] = found or gate.baseline
+        if routes["warm"] == gate.baseline:
+            reasons.append(f"refused: no candidate beats {gate.baseline}")
+            routes = {}
+        elif "cold_start" not in routes:
+            routes["cold_start"] = routes["warm"]
+            reasons.append(f"cold_start: was not evaluated; {routes['warm']} answers there too")
     return Decision(
-        winner=winner,
-        released=winner is not None,
+        winner=routes.get("warm"),
+        released=bool(routes),
+        routes={**routes, "unknown": gate.baseline} if routes else {},
         metric=gate.metric,
         protocol=gate.protocol,
         baseline=gate.baseline,
@@ -88,42 +80,73 @@ def _decision(
     )
 
 
-def _values(
-    metrics: dict[str, Any], params: Params
-) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Validation values per candidate and target, and what is missing or not finite."""
-    gate, missing = params.gate, list[str]()
-    values: dict[str, dict[str, float]] = {}
-    found = metrics.get("validation", {}).get(gate.protocol, {})
-    if gate.protocol == "cold_start":
-        splits = {s: v for s, v in metrics["validation"].items() if s.startswith("cold_start-")}
-        found = {
-            c: {s: t for v in splits.values() for s, t in v[c].items()} for c in params.candidates
-        }
+def _values(metrics: dict[str, Any], protocol: str, params: Params) -> tuple[Values, list[str]]:
+    """Validation values per candidate and case, and what is missing or not finite."""
+    metric = params.gate.metric
+    splits = {
+        split: found
+        for split, found in metrics.get("validation", {}).items()
+        if split.split("-")[0] == protocol
+    }
+    cases = {
+        (split, target)
+        for split, found in splits.items()
+        for targets in found.values()
+        for target in targets
+    }
+    if protocol != "cold_start":
+        cases |= {(protocol, target) for target in params.target_domains}
+    values: Values = {candidate: {} for candidate in params.candidates}
+    missing = []
     for candidate in params.candidates:
-        values[candidate] = {}
-        for target in params.target_domains:
-            cell = found.get(candidate, {}).get(target, {}).get("all", {}).get(gate.metric, {})
-            value = cell.get("value")
+        for split, target in sorted(cases):
+            found = splits.get(split, {}).get(candidate, {}).get(target, {})
+            value = found.get("all", {}).get(metric, {}).get("value")
             if value is None or not math.isfinite(value):
                 missing.append(
-                    f"{gate.metric} of {candidate} on {gate.protocol}/{target} (validation) is "
+                    f"{metric} of {candidate} on {split}/{target} (validation) is "
                     f"{'missing' if value is None else value}"
                 )
             else:
-                values[candidate][target] = value
+                values[candidate][f"{split}/{target}"] = value
     return values, missing
 
 
-def _gap(per_user: pl.DataFrame, name: str, params: Params) -> dict[str, float]:
-    gate = params.gate
+def _best(
+    values: Values, per_user: pl.DataFrame, protocol: str, params: Params
+) -> tuple[str | None, list[str], dict[str, dict[str, Any]]]:
+    """The best candidate that beats the baseline (or None), the reasons, and the numbers."""
+    gate, reasons = params.gate, []
+    means = {c: sum(v.values()) / len(v) for c, v in values.items()}
+    table: dict[str, dict[str, Any]] = {
+        c: {"value": means[c], "cases": values[c]} for c in params.candidates
+    }
+    for name in sorted(means, key=lambda c: (-means[c], params.candidates.index(c))):
+        if name == gate.baseline:
+            reasons.append(f"{name} ({means[name]:.4f}) is the baseline; nothing better is left")
+            break
+        gap = _gap(per_user, name, protocol, params)
+        table[name]["against_baseline"] = gap
+        text = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
+        if gap["low"] > 0:
+            reasons.append(
+                f"{name} has the best validation {gate.metric} ({protocol}, mean over targets: "
+                f"{means[name]:.4f}); against {gate.baseline} {text}"
+            )
+            return name, reasons, table
+        reasons.append(f"{name} passed over: {text} against {gate.baseline} includes zero")
+    return None, reasons, table
+
+
+def _gap(per_user: pl.DataFrame, name: str, protocol: str, params: Params) -> dict[str, float]:
+    gate, case = params.gate, ["split", "target"]
     rows = per_user.filter(
-        pl.col("split").str.starts_with(gate.protocol) & (pl.col("part") == "validation")
-    ).sort("split", "target", "user")
+        (pl.col("split").str.split("-").list.first() == protocol) & (pl.col("part") == "validation")
+    ).sort(*case, "user")
     one, other = (rows.filter(pl.col("candidate") == c) for c in (name, gate.baseline))
-    # each target weighs the same, however many people it has
-    sizes = one.group_by("target").len().rename({"len": "n"})
-    scale = one.join(sizes, on="target", maintain_order="left")["n"].to_numpy()
+    # each case weighs the same, however many people it has
+    sizes = one.group_by(case).len().rename({"len": "n"})
+    scale = one.join(sizes, on=case, maintain_order="left")["n"].to_numpy()
     scale = len(one) / (scale * len(sizes))
     bootstrap = Bootstrap(
         len(one), params.evaluation.bootstrap, params.evaluation.confidence, params.seed
@@ -132,19 +155,6 @@ def _gap(per_user: pl.DataFrame, name: str, params: Params) -> dict[str, float]:
         one[gate.metric].to_numpy() * scale, other[gate.metric].to_numpy() * scale
     )
     return {"mean": found.mean, "low": found.low, "high": found.high}
-
-
-def _cold_start_losses(metrics: dict[str, Any], name: str, params: Params) -> list[str]:
-    gate, losses = params.gate, []
-    for split, candidates in metrics["validation"].items():
-        if not split.startswith("cold_start-"):
-            continue
-        for target, found in candidates[name].items():
-            mine = found["all"][gate.metric]["value"]
-            theirs = candidates[gate.baseline][target]["all"][gate.metric]["value"]
-            if theirs - mine > gate.max_cold_start_loss:
-                losses.append(f"{split} ({mine:.4f} against {theirs:.4f})")
-    return losses
 
 
 def select(workspace: Workspace) -> Decision:
@@ -160,29 +170,29 @@ def select(workspace: Workspace) -> Decision:
     metrics = read_json(folder / "metrics.json")
     decision = decide(metrics, pl.read_parquet(folder / "per_user.parquet"), params)
     if decision.winner is not None:
-        _write_champion(workspace, params, decision.winner, metrics)
+        _write_champion(workspace, decision, metrics)
     write_json(workspace.reports / "decision.json", decision.model_dump())
     if decision.winner is None:
         raise GateRefused("the gate refuses a release:\n  " + "\n  ".join(decision.reasons))
     return decision
 
 
-def _write_champion(
-    workspace: Workspace, params: Params, winner: str, metrics: dict[str, Any]
-) -> None:
+def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str, Any]) -> None:
+    """Copy the models that some route needs to `artifacts/champion/models`."""
     splits = metrics["info"]["splits"]
-    split = next(s for s in splits if s.split("-")[0] == params.gate.protocol)
+    split = next(s for s in splits if s.split("-")[0] == decision.protocol)
     with atomic_folder(workspace.champion) as folder:
-        for name, candidate in (("model", winner), ("fallback", params.gate.baseline)):
-            shutil.copytree(workspace.candidate(candidate) / split / "seed-0", folder / name)
+        for name in sorted(set(decision.routes.values())):
+            trained = workspace.candidate(name) / split / "seed-0"
+            shutil.copytree(trained, folder / "models" / name)
         write_json(
             folder / "champion.json",
             {
-                "candidate": winner,
-                "baseline": params.gate.baseline,
-                "protocol": params.gate.protocol,
-                "seed": params.seed,
-                "model_sha256": file_hash(folder / "model"),
+                "candidate": decision.winner,
+                "routes": decision.routes,
+                "protocol": decision.protocol,
+                "seed": workspace.params.seed,
+                "models_sha256": file_hash(folder / "models"),
                 "catalogue_sha256": file_hash(workspace.prepared / "items.parquet"),
                 "split_hash": splits[split]["hash"],
             },

@@ -24,8 +24,8 @@ class Recommender:
     release: str
     dossier: dict[str, Any]
     service: dict[str, Any]
-    model: Candidate
-    fallback: Candidate
+    models: dict[Route, Candidate]  # who answers on which route
+    names: dict[Route, str]
     catalogue: Catalogue
     stored: Histories
     user_index: dict[str, int]
@@ -43,9 +43,10 @@ class Recommender:
 
         manifest = check_bundle(folder)
         catalogue = Catalogue.read(folder / "catalogue.parquet")
-        model, fallback = load(folder / "model"), load(folder / "fallback")
-        check_catalogue(model, catalogue)
-        check_catalogue(fallback, catalogue)
+        names: dict[Route, str] = manifest["champion"]["routes"]
+        loaded = {name: load(folder / "models" / name) for name in set(names.values())}
+        for model in loaded.values():
+            check_catalogue(model, catalogue)
         ids = catalogue.items["item_id"].to_list()
         index = {
             d: {ids[i]: i for i in range(catalogue.block(d).start, catalogue.block(d).stop)}
@@ -56,8 +57,8 @@ class Recommender:
             release=manifest["release"],
             dossier=read_json(folder / "dossier.json"),
             service=manifest["service"],
-            model=model,
-            fallback=fallback,
+            models={route: loaded[name] for route, name in names.items()},
+            names=names,
             catalogue=catalogue,
             stored=Histories(**load_file(folder / "histories.safetensors")),
             user_index={user: i for i, user in enumerate(users)},
@@ -84,9 +85,8 @@ class Recommender:
         block = self.catalogue.block(request.target)
         inside = [i for i in history if block.start <= i < block.stop]
         route: Route = "warm" if inside else "cold_start" if history else "unknown"
-        model = self.model if history else self.fallback
         asked = Histories.of([history[-self.service["max_history"] :]])
-        scores = model.score(asked, request.target)[0]
+        scores = self.models[route].score(asked, request.target)[0]
         hidden = set(inside) if request.exclude_seen else set()
         own = self.item_index[request.target]
         hidden |= {own[i] for i in request.exclude if i in own}
@@ -106,6 +106,7 @@ class Recommender:
             request_id=secrets.token_hex(8),
             target=request.target,
             route=route,
+            candidate=self.names[route],
             items=items,
             notes=notes,
         ).model_dump()

@@ -47,11 +47,13 @@ class RecommendedItem(BaseModel):
 
 class RecommendResponse(BaseModel):
     """`route` says what the answer rests on: `warm` (history in the target), `cold_start`
-    (history in other domains only), `unknown` (no history: popularity)."""
+    (history in other domains only), `unknown` (no history); `candidate` names the model that
+    answers there."""
 
     release: str
     request_id: str
     target: str
     route: Route
+    candidate: str
     items: list[RecommendedItem]
     notes: list[str]
