@@ -1,5 +1,6 @@
 """The package stage: the winner as a Bento that runs in any folder."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -56,6 +57,9 @@ def _build(context: Path, home: Path, workspace: Workspace, release: str) -> Pat
     os.environ["BENTOML_HOME"] = str(home)  # read when bentoml is imported: this stage only
     import bentoml
     from bentoml.exceptions import BentoMLException
+
+    # it warns of every file above 10 MiB; models are meant to be large
+    logging.getLogger("bentoml").setLevel(logging.ERROR)
 
     try:
         bento = bentoml.bentos.build_bentofile(
