@@ -22,7 +22,7 @@ def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.Da
     """Metrics and per-person values that agree with them."""
 
     def cell(value: float) -> dict:
-        return {"left": {"all": {"ndcg@10": {"value": value, "low": value, "high": value}}}}
+        return {"left": dict.fromkeys(("all", "warm"), {"ndcg@10": {"value": value}})}
 
     metrics = {
         "validation": {
@@ -42,6 +42,7 @@ def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.Da
                 "target": ["left"] * 300,
                 "candidate": [c] * 300,
                 "user": np.arange(300),
+                "known": [0 if split.startswith("cold") else 5] * 300,
                 "ndcg@10": value + noise * (c != "popularity"),
             }
         )
@@ -90,11 +91,8 @@ def test_nothing_better_than_the_baseline_refuses() -> None:
 def test_a_missing_or_unusable_metric_refuses(damage: str, split: str) -> None:
     values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
     metrics, people = world(values, values)
-    cell = metrics["validation"][split]["good"]["left"]["all"]
-    if damage == "missing":
-        del cell["ndcg@10"]
-    else:
-        cell["ndcg@10"]["value"] = float("nan")
+    cell = {} if damage == "missing" else {"ndcg@10": {"value": float("nan")}}
+    metrics["validation"][split]["good"]["left"] = {"all": cell, "warm": cell}
     found = decide(metrics, people, params())
     assert found.winner is None
     assert any("good" in r and r.startswith("refused") for r in found.reasons)

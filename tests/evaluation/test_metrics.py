@@ -1,17 +1,24 @@
 """Ranking metrics: cases by hand, an independent implementation, and properties."""
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from bridgerec.data.dataset import Histories
+from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.metrics import case_metrics, list_metrics, ranks, sampled_metrics
+from bridgerec.evaluation.protocol import _adjust, _better_relevant
+from bridgerec.evaluation.segments import segments
 from bridgerec.evaluation.significance import Bootstrap, holm
 
 NOTHING = Histories.of([[]])
+
+
+def resamples(n: int) -> Bootstrap:
+    return Bootstrap(n, 50, 0.95, 0)
 
 
 def one(scores: list[float], relevant: list[int], seen: list[int] | None = None) -> list[int]:
@@ -80,7 +87,7 @@ def test_metrics_lie_in_the_unit_interval_and_better_ranks_never_hurt(rank: list
 def test_sampled_metrics_equal_their_monte_carlo_estimate() -> None:
     rng = np.random.default_rng(0)
     rank, pool, negatives = 13, 200, 50
-    exact = sampled_metrics(np.array([rank]), np.array([0, 1]), np.array([pool]), negatives, [10])
+    exact = sampled_metrics(np.array([rank]), np.array([pool]), negatives, [10])
     better = np.array(
         [(rng.permutation(pool - 1)[:negatives] < rank - 1).sum() for _ in range(8000)]
     )
@@ -96,18 +103,79 @@ def test_sampled_metrics_equal_scipys_hypergeometric(pool: int, data: st.DataObj
 
     rank = data.draw(st.integers(1, pool))
     negatives = data.draw(st.integers(1, 400))
-    found = sampled_metrics(np.array([rank]), np.array([0, 1]), np.array([pool]), negatives, [5])
+    found = sampled_metrics(np.array([rank]), np.array([pool]), negatives, [5])
     total = max(pool - 1, 1)
     mass = hypergeom.pmf(np.arange(5), total, rank - 1, min(negatives, total))
     assert found[f"sampled{negatives}_hr@5"][0] == pytest.approx(mass.sum(), abs=1e-9)
 
 
 def test_list_metrics_at_their_ends() -> None:
-    same = list_metrics(np.zeros((5, 1), dtype=np.int64), np.ones(10), 1)
-    spread = list_metrics(np.arange(10)[:, None], np.ones(10), 1)
-    assert (same["coverage@1"], spread["coverage@1"]) == (0.1, 1.0)
-    assert same["gini@1"] == pytest.approx(0.9)
-    assert spread["gini@1"] == pytest.approx(0)
+    same = list_metrics(np.zeros((5, 1), dtype=np.int64), np.ones(10), 1, resamples(5))
+    spread = list_metrics(np.arange(10)[:, None], np.ones(10), 1, resamples(10))
+    assert same["coverage@1"] == pytest.approx((0.1, 0.1, 0.1))
+    assert spread["coverage@1"][0] == 1
+    assert same["gini@1"] == pytest.approx((0.9, 0.9, 0.9))
+    assert spread["gini@1"][0] == pytest.approx(0)
+
+
+def test_list_metrics_by_hand_with_intervals() -> None:
+    """Three people, lists of two out of four items; item 0 has half of the training rows."""
+    top = np.array([[0, 1], [0, 2], [0, 1]])
+    found = list_metrics(top, np.array([3.0, 0, 0, 0]), 2, resamples(3))
+    assert found["coverage@2"][0] == 0.75
+    shown = np.array([0, 1, 2, 3])  # times shown, in rising order
+    assert found["gini@2"][0] == pytest.approx(
+        np.abs(shown[:, None] - shown).sum() / (2 * 16 * shown.mean())
+    )
+    novelty = -np.log2(np.array([4, 1, 1, 1]) / 7)
+    assert found["novelty@2"][0] == pytest.approx(novelty[top].mean())
+    for value, low, high in found.values():
+        assert low - 1e-9 <= value <= high + 1e-9
+
+
+def test_segments_hold_the_people_and_items_that_they_name() -> None:
+    items = pl.DataFrame({"domain": ["a"] * 4 + ["b"] * 4, "item_id": list("stuvwxyz")})
+    catalogue = Catalogue(items)
+    cases = Cases(
+        "b",
+        np.arange(4),
+        Histories.of([[4, 5], [0, 4], [1, 2], []]),
+        Histories.of([[6], [5, 7], [4], [4]]),
+    )
+    rows = Histories.of([[4, 4, 4, 4], [5, 5], [6], [0]])
+    training = Training(catalogue, np.arange(4), rows, None)
+    found = {s.name: s.relevant.tolist() for s in segments(cases, training, catalogue)}
+    yes, no = True, False
+    assert found == {
+        "all": [yes] * 5,
+        "warm": [yes, yes, yes, no, no],
+        "history_1_4": [yes, yes, yes, no, no],
+        "cold_start": [no, no, no, yes, no],
+        "target_only": [yes, no, no, no, no],
+        "unknown": [no, no, no, no, yes],
+        "from_a": [no, yes, yes, yes, no],
+        "head_items": [no, no, no, yes, yes],  # item 4: four of seven rows
+        "mid_items": [no, yes, no, no, no],
+        "tail_items": [yes, no, no, no, no],
+        "cold_items": [no, no, yes, no, no],
+    }
+
+
+def test_better_relevant_counts_inside_a_case() -> None:
+    rank = np.array([7, 3, 9, 2, 1])
+    assert _better_relevant(rank, np.array([0, 3, 5])).tolist() == [1, 0, 2, 1, 0]
+
+
+def test_holm_counts_a_pair_once() -> None:
+    rows = [
+        {"split": "s", "target": "t", "candidate": a, "against": b, "p_value": p}
+        for (a, b), p in {
+            ("x", "y"): 0.01, ("y", "x"): 0.01, ("x", "z"): 0.02, ("z", "x"): 0.02,
+            ("y", "z"): 0.5, ("z", "y"): 0.5,
+        }.items()
+    ]  # fmt: skip
+    _adjust(rows)
+    assert [r["p_holm"] for r in rows] == pytest.approx([0.03, 0.03, 0.04, 0.04, 0.5, 0.5])
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:

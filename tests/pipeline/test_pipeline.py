@@ -68,7 +68,9 @@ def test_the_dossier_ties_the_release_to_its_inputs(finished: Workspace) -> None
     assert len(dossier["dvc_lock_hash"]) == 64
     assert dossier["params"]["seed"] == finished.params.seed
     assert {"torch", "bentoml", "bridgerec", "python"} <= dossier["versions"].keys()
-    assert dossier["test_metrics"]["temporal"]["films"]["ndcg@10"]["low"] >= 0
+    routes = dossier["champion"]["routes"]
+    assert dossier["test_metrics"].keys() == set(routes.values())
+    assert dossier["test_metrics"][routes["warm"]]["temporal"]["films"]["ndcg@10"]["low"] >= 0
 
 
 def test_a_second_run_does_nothing(finished: Workspace) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from bridgerec.data.dataset import Histories
 from bridgerec.errors import ArtifactError
+from bridgerec.evaluation.significance import Bootstrap
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -78,16 +80,13 @@ def case_metrics(rank: Ints, indptr: Ints, ks: Sequence[int]) -> dict[str, Float
 
 
 def sampled_metrics(
-    rank: Ints, indptr: Ints, n_candidates: Ints, n_negatives: int, ks: Sequence[int]
+    rank: Ints, pool: Ints, n_negatives: int, ks: Sequence[int]
 ) -> dict[str, Floats]:
-    """Exact expectation of HR and NDCG under sampled negatives, shape (n_cases,).
+    """Exact expectation of HR and NDCG of single items under sampled negatives, shape (n,).
 
-    For each relevant item on its own: `n_negatives` are drawn without replacement among the
-    case's `n_candidates` unseen items (n_cases,); with rank r, r - 1 of them are better, and the
-    number drawn of these is hypergeometric.  Averaged over the relevant items of a case.
+    With `rank` r (n,) among the `pool` (n,) unseen items, r - 1 of them are better; `n_negatives`
+    are drawn without replacement, and the number of better ones among these is hypergeometric.
     """
-    counts = np.diff(indptr)
-    pool = np.repeat(n_candidates, counts)
     keys, back = np.unique(np.stack([rank, pool]), axis=1, return_inverse=True)
     better, total = np.minimum(keys[0], keys[1]) - 1, np.maximum(keys[1] - 1, 1)
     draws = np.minimum(n_negatives, total)
@@ -100,8 +99,7 @@ def sampled_metrics(
             "hr": mass[:, :k].sum(1),
             "ndcg": mass[:, :k] @ discount[:k],
         }.items():
-            each = value[back.ravel()]
-            result[f"sampled{n_negatives}_{name}@{k}"] = np.add.reduceat(each, indptr[:-1]) / counts
+            result[f"sampled{n_negatives}_{name}@{k}"] = value[back.ravel()]
     return result
 
 
@@ -122,20 +120,35 @@ def _hypergeometric(n: int, total: Ints, better: Ints, draws: Ints) -> Floats:
     return mass
 
 
-def list_metrics(top: Ints, popularity: Floats, k: int) -> dict[str, float]:
-    """Coverage, Gini and novelty of lists `top` (n, >= k) of column numbers.
+def list_metrics(
+    top: Ints, popularity: Floats, k: int, bootstrap: Bootstrap
+) -> dict[str, tuple[float, float, float]]:
+    """Coverage, Gini and novelty of lists `top` (n, >= k) of column numbers: value, low, high.
 
     Coverage is the share of the catalogue recommended to anybody; Gini 0 means all items are
-    recommended equally often; novelty is the mean of -log2 of an item's training share.
+    recommended equally often; novelty is the mean of -log2 of an item's training share.  A
+    resample has fewer distinct people, hence less coverage: the resampled values are moved so
+    that their mean is the value (at most 100 resamples).
     """
-    n_items = len(popularity)
-    shown = np.bincount(top[:, :k].ravel(), minlength=n_items).astype(np.float64)
-    ordered = np.sort(shown)
-    position = np.arange(1, n_items + 1)
-    gini = ((2 * position - n_items - 1) * ordered).sum() / (n_items * max(ordered.sum(), 1))
+    n_items, top = len(popularity), top[:, :k]
     share = (popularity + 1) / (popularity + 1).sum()
-    return {
-        f"coverage@{k}": float((shown > 0).mean()),
-        f"gini@{k}": float(gini),
-        f"novelty@{k}": float((-np.log2(share)[top[:, :k]]).mean()),
+    novelty = -np.log2(share)[top].mean(axis=1)
+    weights = np.vstack([np.ones(len(top), dtype=np.float32), bootstrap.weights[:100]])
+    entries = (
+        np.ones(top.size, dtype=np.float32),
+        top.ravel(),
+        np.arange(0, top.size + 1, top.shape[1]),
+    )
+    shown = weights @ sparse.csr_array(entries, shape=(len(top), n_items))
+    ordered = np.sort(shown, axis=1).astype(np.float64)
+    position = 2 * np.arange(1, n_items + 1) - n_items - 1
+    found = {
+        "coverage": (shown > 0).mean(axis=1),
+        "gini": ordered @ position / (n_items * np.maximum(ordered.sum(1), 1)),
+        "novelty": (weights @ novelty) / weights.sum(1),
     }
+    result = {}
+    for name, values in found.items():
+        low, high = np.quantile(values[1:], bootstrap.quantiles) + (values[0] - values[1:].mean())
+        result[f"{name}@{k}"] = (float(values[0]), float(low), float(high))
+    return result

@@ -138,9 +138,10 @@ class _Judge:
         """Segment -> metric -> value, low, high; metrics are averaged over seeds per person."""
         k = max(self.config.ks)
         rankings = [evaluate(m, self.cases, k, self.config.batch_size) for m in seeds]
+        sampled = [self._sampled(ranking) for ranking in rankings]
         result: dict[str, dict[str, Any]] = {}
         for segment in self.segments:
-            member, values = self._per_person(rankings, segment)
+            member, values = self._per_person(rankings, sampled, segment)
             table = np.stack(list(values.values()), axis=1)
             low, high = self.bootstrap.intervals(table, member)
             mean = table[member].mean(0)
@@ -151,36 +152,42 @@ class _Judge:
             self.sizes[segment.name] = int(member.sum())
             if segment.name == "all":
                 self.values[name] = values
-                lists = [list_metrics(r.top, self.popularity, min(10, k)) for r in rankings]
-                for metric in lists[0]:
-                    value = float(np.mean([found[metric] for found in lists]))
-                    result["all"][metric] = {"value": value}
+                result["all"].update(self._lists([ranking.top for ranking in rankings]))
         return result
 
     def _per_person(
-        self, rankings: list[Ranking], segment: Segment
+        self, rankings: list[Ranking], sampled: list[dict[str, Floats]], segment: Segment
     ) -> tuple[NDArray[np.bool_], dict[str, Floats]]:
         chosen = segment.relevant
         kept = np.bincount(self.cases.relevant.rows[chosen], minlength=len(self.cases))
         member = kept > 0
         indptr = np.concatenate([[0], np.cumsum(kept[member])]).astype(np.int64)
         total: dict[str, Floats] = {}
-        for ranking in rankings:
-            rank = ranking.rank[chosen]
-            found = case_metrics(rank, indptr, self.config.ks)
-            if segment.name == "all":
-                found.update(self._sampled(ranking))
+        for ranking, entries in zip(rankings, sampled, strict=True):
+            found = case_metrics(ranking.rank[chosen], indptr, self.config.ks)
+            for metric, values in entries.items():
+                found[metric] = np.add.reduceat(values[chosen], indptr[:-1]) / np.diff(indptr)
             for metric, values in found.items():
                 full = total.setdefault(metric, np.zeros(len(self.cases)))
                 full[member] += values / len(rankings)
         return member, total
 
     def _sampled(self, ranking: Ranking) -> dict[str, Floats]:
+        """Sampled metrics of each relevant item."""
         relevant = self.cases.relevant
         alone = ranking.rank - _better_relevant(ranking.rank, relevant.indptr)
-        return sampled_metrics(
-            alone, relevant.indptr, self.pool, self.config.sampled_negatives, self.config.ks
-        )
+        pool = self.pool[relevant.rows]
+        return sampled_metrics(alone, pool, self.config.sampled_negatives, self.config.ks)
+
+    def _lists(self, tops: list[NDArray[np.int64]]) -> dict[str, dict[str, float]]:
+        """Value, low and high of what concerns the lists as a whole, averaged over seeds."""
+        result = {}
+        for k in self.config.ks:
+            seeds = [list_metrics(top, self.popularity, k, self.bootstrap) for top in tops]
+            for metric in seeds[0]:
+                value, low, high = np.mean([found[metric] for found in seeds], axis=0).tolist()
+                result[metric] = {"value": value, "low": low, "high": high}
+        return result
 
     def per_user(self, split: str, part: str) -> pl.DataFrame:
         frames = [
@@ -191,6 +198,7 @@ class _Judge:
                     "target": self.cases.target,
                     "candidate": candidate,
                     "user": self.cases.users,
+                    "known": self.cases.histories.within(self.block).lengths,
                     **{m: v for m, v in values.items() if not m.startswith("sampled")},
                 }
             )
@@ -228,12 +236,16 @@ def _better_relevant(rank: NDArray[np.int64], indptr: NDArray[np.int64]) -> NDAr
 
 def _adjust(comparisons: list[dict[str, Any]]) -> None:
     """Add Holm's adjusted p-value inside each split and target."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], dict[frozenset[str], list[dict[str, Any]]]] = {}
     for row in comparisons:
-        groups.setdefault((row["split"], row["target"]), []).append(row)
-    for rows in groups.values():
-        for row, p in zip(rows, holm([r["p_value"] for r in rows]), strict=True):
-            row["p_holm"] = p
+        pairs = groups.setdefault((row["split"], row["target"]), {})
+        pairs.setdefault(frozenset((row["candidate"], row["against"])), []).append(row)
+    for pairs in groups.values():  # a against b and b against a are one test
+        for rows, p in zip(
+            pairs.values(), holm([rows[0]["p_value"] for rows in pairs.values()]), strict=True
+        ):
+            for row in rows:
+                row["p_holm"] = p
 
 
 def summarise(metrics: dict[str, Any]) -> dict[str, Any]:

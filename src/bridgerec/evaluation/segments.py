@@ -36,6 +36,7 @@ def segments(cases: Cases, training: Training, catalogue: Catalogue) -> Iterator
     away = cases.histories.outside(block).lengths
     by_case = {
         "all": np.ones(len(cases), dtype=bool),
+        "warm": own > 0,
         "history_1_4": (own >= 1) & (own <= 4),
         "history_5_9": (own >= 5) & (own <= 9),
         "history_10_plus": own >= 10,

@@ -41,7 +41,7 @@ class Decision(BaseModel):
 def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> Decision:
     """For each route take the best candidate on validation that beats the baseline.
 
-    The warm route is judged on `gate.protocol` and has to find a candidate, or nothing is
+    The warm route is judged on `gate.protocol`, by people with a history in the target, and has to find a candidate, or nothing is
     released; the cold-start route is judged on the protocol of that name, where it was
     evaluated, and falls back on the baseline.  The value is the mean of `gate.metric` over
     targets; to beat means that the paired bootstrap interval lies above zero.
@@ -82,7 +82,7 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
 
 def _values(metrics: dict[str, Any], protocol: str, params: Params) -> tuple[Values, list[str]]:
     """Validation values per candidate and case, and what is missing or not finite."""
-    metric = params.gate.metric
+    metric, segment = params.gate.metric, _segment(protocol)
     splits = {
         split: found
         for split, found in metrics.get("validation", {}).items()
@@ -101,15 +101,20 @@ def _values(metrics: dict[str, Any], protocol: str, params: Params) -> tuple[Val
     for candidate in params.candidates:
         for split, target in sorted(cases):
             found = splits.get(split, {}).get(candidate, {}).get(target, {})
-            value = found.get("all", {}).get(metric, {}).get("value")
+            value = found.get(segment, {}).get(metric, {}).get("value")
             if value is None or not math.isfinite(value):
                 missing.append(
-                    f"{metric} of {candidate} on {split}/{target} (validation) is "
+                    f"{metric} of {candidate} on {split}/{target}/{segment} (validation) is "
                     f"{'missing' if value is None else value}"
                 )
             else:
                 values[candidate][f"{split}/{target}"] = value
     return values, missing
+
+
+def _segment(protocol: str) -> str:
+    """Whom a protocol judges the route by: in cold start nobody has a history in the target."""
+    return "all" if protocol == "cold_start" else "warm"
 
 
 def _best(
