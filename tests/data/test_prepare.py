@@ -39,13 +39,35 @@ def events(draw: st.DrawFn) -> Events:
 @given(events())
 @settings(max_examples=60, deadline=None)
 def test_no_split_leaks(found: Events) -> None:
+    """The rules of each protocol, written down a second time in plain Python."""
     params = Params.model_validate(small_params())
     pairs = collapse(found, 10)
     assert len(set(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))) == len(pairs.user)
-    splits = assign(found, pairs, CATALOGUE, params)
-    assert {s.info["protocol"] for s in splits} == {"temporal", "leave_last", "cold_start"}
-    for split in splits:
+    assert pairs.timestamp is not None
+    for split in assign(found, pairs, CATALOGUE, params):
         assert_no_leakage(split, pairs, CATALOGUE)
+        rows = np.arange(len(pairs.user)) if split.rows is None else split.rows
+        table = list(zip(rows.tolist(), split.part.tolist(), split.fit.tolist(), strict=True))
+        assert all(part == 0 for _, part, fit in table if fit)
+        if split.name == "temporal":
+            first, second = split.info["cuts"]
+            for row, part, _ in table:
+                time = pairs.timestamp[row]
+                assert part == (0 if time < first else 1 if time < second else 2)
+        elif split.name == "leave_last":
+            for user in set(pairs.user.tolist()):
+                own = [part for row, part, _ in table if pairs.user[row] == user]
+                tail = [1, 2] if len(own) >= 3 else []
+                assert own == [0] * (len(own) - len(tail)) + tail
+        else:
+            block = CATALOGUE.block(split.targets[0])
+            for user in set(pairs.user.tolist()):
+                parts = {
+                    part
+                    for row, part, _ in table
+                    if pairs.user[row] == user and block.start <= pairs.item[row] < block.stop
+                }
+                assert len(parts) <= 1  # all target rows of a person are hidden, or none
 
 
 @given(events())
@@ -62,20 +84,33 @@ def test_weights_tell_nothing_of_the_future(found: Events) -> None:
     assert np.array_equal(split.weight[split.part == 0], again.weight[again.part == 0])
 
 
-def test_leakage_is_noticed() -> None:
+@pytest.mark.parametrize("name", ["temporal", "leave_last", "cold_start-left-50"])
+def test_leakage_is_noticed(name: str) -> None:
+    """One held-out row put into training, with nothing else out of order."""
     found = Events(
-        np.repeat(np.arange(4, dtype=np.int32), 5),
-        np.tile(np.arange(5, dtype=np.int32) * 2, 4),
-        np.tile(np.arange(5), 4),
-        np.ones(20, dtype=np.float32),
+        np.repeat(np.arange(8, dtype=np.int32), 10),
+        np.tile(np.arange(10, dtype=np.int32), 8),
+        np.tile(np.arange(10), 8),
+        np.ones(80, dtype=np.float32),
     )
     pairs = collapse(found, 10)
-    for split in assign(found, pairs, CATALOGUE, Params.model_validate(small_params())):
-        bad = replace(split, part=split.part[::-1].copy())
-        if np.array_equal(bad.part, split.part):
-            continue
-        with pytest.raises(DataError, match="leaks"):
-            assert_no_leakage(replace(bad, fit=np.ones_like(split.fit)), pairs, CATALOGUE)
+    splits = assign(found, pairs, CATALOGUE, Params.model_validate(small_params()))
+    split = next(s for s in splits if s.name == name)
+    part = split.part.copy()
+    held_out = np.flatnonzero(part == 2)
+    # leave_last: the test row moves before the validation row; else one row becomes training
+    changed = held_out[0] - 2 if name == "leave_last" else held_out[0]
+    part[changed] = 2 if name == "leave_last" else 0
+    with pytest.raises(DataError, match="leaks"):
+        assert_no_leakage(replace(split, part=part, fit=split.fit & (part == 0)), pairs, CATALOGUE)
+
+
+def test_nothing_to_learn_from_is_a_clear_error(small_workspace: Workspace) -> None:
+    for domain in ("left", "right"):
+        path = small_workspace.root / "data" / domain / "interactions.csv"
+        pl.read_csv(path).with_columns(pl.lit(1_600_000_000).alias("timestamp")).write_csv(path)
+    with pytest.raises(DataError, match="temporal: no training row is left"):
+        prepare(small_workspace)
 
 
 def test_weights_sum_the_events_of_the_same_part() -> None:
@@ -159,6 +194,11 @@ def test_identities_join_accounts(small_workspace: Workspace) -> None:
     changed["data"]["identities"] = "data/who.csv"  # type: ignore[index]
     (small_workspace.root / "params.yaml").write_text(yaml.safe_dump(changed))
     assert prepare(small_workspace)["overlapping_people"] == 40
+    found = pl.read_parquet(small_workspace.prepared / "accounts.parquet").join(
+        pl.read_parquet(small_workspace.prepared / "users.parquet"), on="user", suffix="_person"
+    )
+    assert len(found) == len(accounts)
+    assert (found["user_id"] == "account-" + found["user_id_person"]).all()
 
 
 def test_split_hash_follows_the_split() -> None:

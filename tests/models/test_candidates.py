@@ -1,12 +1,15 @@
 """Every shipped candidate against the contract, and what is special about each."""
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 
 from bridgerec.config import load_params
-from bridgerec.data.dataset import Histories, Training
-from bridgerec.errors import ConfigError
-from bridgerec.models.base import build
+from bridgerec.data.dataset import Catalogue, Histories, Training
+from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.models.base import build, check_catalogue
 from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.emcdr import EMCDR
 from bridgerec.models.item_knn import ItemKNN, ItemKNNConfig
@@ -14,6 +17,7 @@ from bridgerec.models.popularity import Popularity, PopularityConfig
 from bridgerec.models.sparse import matrix
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.testing import CandidateContract
+from bridgerec.training.losses import draw
 
 
 class TestPopularity(CandidateContract):
@@ -33,6 +37,7 @@ class TestEASE(CandidateContract):
         EASEConfig(regularization=5, source_domains=False),
         EASEConfig(regularization=5),
         EASEConfig(regularization=5, text_weight=2, recency=0.8),
+        EASEConfig(regularization=5, max_rows=100),  # solved over items
     )
 
 
@@ -45,12 +50,14 @@ class TestEMCDR(CandidateContract):
     candidate = EMCDR
 
 
-def test_ease_dual_form_equals_the_paper(training: Training) -> None:
+@pytest.mark.parametrize(("max_rows", "form"), [(1000, "Dual"), (100, "Primal")])
+def test_ease_equals_the_paper(training: Training, max_rows: int, form: str) -> None:
     """Against Steck's primal closed form, B = I - P diag(1 / diag P)."""
-    config = EASEConfig(regularization=7, text_weight=0.5)
+    config = EASEConfig(regularization=7, text_weight=0.5, max_rows=max_rows)
     ours = EASE(config)
     ours.train(training)
     assert training.vectors is not None
+    assert type(ours.parts["all"]).__name__ == form
     a = np.vstack([matrix(training.histories, 60).toarray(), 0.5 * training.vectors.T])
     p = np.linalg.inv(a.T.astype(np.float64) @ a + 7 * np.eye(60))
     b = np.eye(60) - p / np.diag(p)
@@ -107,8 +114,6 @@ def test_every_configured_candidate_can_be_built() -> None:
 
 def test_cold_items_get_scores_through_text(training: Training) -> None:
     keep = training.histories.items != 33
-    from dataclasses import replace
-
     without = replace(training, histories=training.histories.where(keep), timestamp=None)
     ease = EASE(EASEConfig(regularization=5, text_weight=3))
     ease.train(without)
@@ -118,3 +123,41 @@ def test_cold_items_get_scores_through_text(training: Training) -> None:
     other = [i for i in range(30) if (i + 30) % 3 != 0]
     assert scores[3] > np.median(scores[other])
     assert scores[same].mean() > scores[other].mean()
+
+
+def test_a_stronger_event_counts_more_but_damped(training: Training) -> None:
+    drawn = np.random.default_rng(0).choice([1, 50], len(training.histories.items))
+    weights = drawn.astype(np.float32)
+    louder = replace(training, histories=replace(training.histories, weights=weights))
+    for candidate in (Popularity(), ItemKNN(), EASE(EASEConfig(regularization=5)), EMCDR()):
+        candidate.train(training)
+        before = candidate.score(Histories.of([[4, 10]]), "left")[0]
+        candidate.train(louder)
+        after = candidate.score(Histories.of([[4, 10]]), "left")[0]
+        assert not np.allclose(before, after)
+    assert Histories(np.array([0, 2]), np.array([1, 2]), np.array([0.5, np.e])).strength == (
+        pytest.approx([0.5, 2.0])
+    )
+
+
+def test_logq_makes_the_sampled_sum_unbiased() -> None:
+    """The mean of the estimated sum over many draws is the sum over all items."""
+    rng = np.random.default_rng(0)
+    share = rng.dirichlet(np.full(500, 0.3)) * 0.9 + 0.1 / 500
+    weight = np.exp(rng.normal(size=500))
+    estimates = []
+    for _ in range(3000):
+        drawn, log_q = draw(share, 64, rng)
+        estimates.append((weight[drawn] * np.exp(-log_q)).sum())
+    error = np.std(estimates) / len(estimates) ** 0.5
+    assert abs(np.mean(estimates) - weight.sum()) < 4 * error
+
+
+def test_a_model_of_other_items_is_refused(training: Training) -> None:
+    popularity = Popularity()
+    popularity.train(training)
+    items = training.catalogue.items
+    other = Catalogue(items.with_columns(("x" + pl.col("item_id")).alias("item_id")))
+    check_catalogue(popularity, training.catalogue)
+    with pytest.raises(ArtifactError, match="other ones"):
+        check_catalogue(popularity, other)

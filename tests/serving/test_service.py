@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bridgerec.data.dataset import Catalogue
 from bridgerec.errors import ArtifactError
 from bridgerec.registry.bundle import check_bundle, find_bundle
 from bridgerec.serving.launch import running
+from bridgerec.serving.ranker import Recommender
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +99,16 @@ def test_a_history_sent_gives_the_answer_of_the_same_history_stored(
         assert ask(url, history=books)["route"] == "cold_start"
     stray = ask(url, history=[{"domain": "films", "item_id": "no-such"}])
     assert "not in the catalogue" in stray["notes"][0]
+
+
+def test_an_account_of_a_domain_finds_its_person(finished: Workspace) -> None:
+    known = Recommender.open(find_bundle(finished.bento))
+    person_id, index = next(iter(known.user_index.items()))
+    mapped = replace(known, account_index={("books", "my-account"): index})
+    asked = {"target": "films", "user_id": "my-account"}
+    direct = known.recommend({"target": "films", "user_id": person_id})
+    assert mapped.recommend({**asked, "user_domain": "books"})["items"] == direct["items"]
+    assert mapped.recommend({**asked, "user_domain": "films"})["route"] == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ block, so that "the target's items" is a slice.  A person's past is a ragged row
 indices, oldest first.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +52,12 @@ class Catalogue:
         lengths = [int((self.items["domain"] == d).sum()) for d in self.domains]
         return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever an item comes, goes or moves."""
+        text = "\0".join(f"{d}\1{i}" for d, i in self.items.select("domain", "item_id").iter_rows())
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def block(self, domain: str) -> slice:
         """The index range of one domain's items."""
         i = self.domains.index(domain)
@@ -95,6 +102,12 @@ class Histories:
     def age(self) -> NDArray[np.int64]:
         """How many entries of the same row are newer: 0 for the newest."""
         return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
+
+    @property
+    def strength(self) -> NDArray[np.float32]:
+        """How much each entry tells, shape (total length,): its weight, damped above 1, so that
+        a hundred views do not drown everything else."""
+        return np.where(self.weights > 1, 1 + np.log(np.maximum(self.weights, 1)), self.weights)
 
     def batch(self, start: int, stop: int) -> "Histories":
         """Rows start..stop-1."""

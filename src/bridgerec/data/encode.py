@@ -134,6 +134,7 @@ def _encode_domain(
         kept = kept.filter(pl.col("weight") > 0)
     if identities is not None:
         own = identities.filter(pl.col("domain") == name).rename({"user_id": "user"})
+        own = own.unique("user", keep="first", maintain_order=True)  # validate refuses others
         kept = (
             kept.join(own.select("user", "person_id"), on="user", how="left", maintain_order="left")
             .with_columns(pl.coalesce("person_id", "user").alias("user"))

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import PARTS, Catalogue
 from bridgerec.data.encode import Say, encode_catalogue, encode_events
-from bridgerec.data.split import Assignment, Pairs, assert_no_leakage, assign, collapse, split_hash
+from bridgerec.data.readers import read_identities
+from bridgerec.data.split import (
+    Assignment,
+    Pairs,
+    assert_no_leakage,
+    assign,
+    check_parts,
+    collapse,
+    split_hash,
+)
 from bridgerec.runtime import atomic_folder, write_json
 
 
@@ -33,6 +42,7 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
         catalogue.items.write_parquet(folder / "items.parquet")
         numbered = pl.DataFrame({"user": np.arange(len(people)), "user_id": people})
         numbered.write_parquet(folder / "users.parquet")
+        _accounts(workspace, numbered).write_parquet(folder / "accounts.parquet")
         time = {} if pairs.timestamp is None else {"timestamp": pairs.timestamp}
         _write(
             folder / "interactions.parquet",
@@ -41,12 +51,25 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
         (folder / "splits").mkdir()
         described = {}
         for split in splits:
+            check_parts(split)
             assert_no_leakage(split, pairs, catalogue)
             described[split.name] = _write_split(folder, split, pairs)
             say(f"split {split.name}: {described[split.name]['rows']}")
         write_json(folder / "splits.json", described)
         write_json(folder / "summary.json", summary)
     return summary
+
+
+def _accounts(workspace: Workspace, people: pl.DataFrame) -> pl.DataFrame:
+    """Which account of which domain belongs to which person; empty without identities."""
+    if workspace.params.data.identities is None:
+        return pl.DataFrame(schema={"domain": pl.String, "user_id": pl.String, "user": pl.Int64})
+    accounts = read_identities(workspace, workspace.params.data.identities)
+    return (
+        accounts.unique(["domain", "user_id"], keep="first", maintain_order=True)
+        .join(people.rename({"user_id": "person_id"}), on="person_id", maintain_order="left")
+        .select("domain", "user_id", "user")
+    )
 
 
 def _summary(pairs: Pairs, catalogue: Catalogue, counts: dict[str, Any]) -> dict[str, Any]:

@@ -181,6 +181,23 @@ def assign(events: Events, pairs: Pairs, catalogue: Catalogue, params: Params) -
     ]
 
 
+def check_parts(split: Assignment) -> None:
+    """Raise `DataError` when nothing is left to learn from, or nothing is asked."""
+    if not split.fit.any():
+        raise DataError(
+            f"split {split.name}: no training row is left. Lower prepare.k_core, or look at the "
+            "timestamps (are they all alike?) and at split.validation_fraction and test_fraction."
+        )
+    if split.info["protocol"] == "cold_start":
+        return  # empty where nobody overlaps, which validate has told
+    for number, part in ((1, "validation"), (2, "test")):
+        if not (split.part == number).any():
+            raise DataError(
+                f"split {split.name}: no row falls into {part}. Raise split.{part}_fraction, or "
+                "remove the protocol from split.protocols."
+            )
+
+
 def assert_no_leakage(split: Assignment, pairs: Pairs, catalogue: Catalogue) -> None:
     """Raise `DataError` when a split breaks its own rule; cheap enough to run always."""
     rows = slice(None) if split.rows is None else split.rows

@@ -44,10 +44,12 @@ class Candidate(ABC):
         self.seed = seed
         self.domains: tuple[str, ...] = ()
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+        self.catalogue = ""
 
     def train(self, training: Training) -> None:
         """Fit on the training rows and remember the shape of the catalogue."""
         self._shape(training.catalogue.domains, training.catalogue.offsets)
+        self.catalogue = training.catalogue.fingerprint
         if self.uses_vectors and training.vectors is None:
             raise ArtifactError(f"{type(self).__name__} needs item vectors; run the embed stage.")
         self.fit(training)
@@ -97,6 +99,7 @@ class Candidate(ABC):
                     "use": f"{type(self).__module__}:{type(self).__name__}",
                     "config": self.config.model_dump(mode="json"),
                     "seed": self.seed,
+                    "catalogue": self.catalogue,
                     "domains": list(self.domains),
                     "offsets": self.offsets.tolist(),
                 },
@@ -149,6 +152,7 @@ def load(path: Path) -> Candidate:
     found = find_class(meta["use"])
     candidate = found(found.config_class.model_validate(meta["config"]), meta["seed"])
     candidate._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
+    candidate.catalogue = meta["catalogue"]
     candidate.restore(arrays)
     return candidate
 
@@ -165,5 +169,10 @@ def check_catalogue(candidate: Candidate, catalogue: Catalogue) -> None:
         )
         raise ArtifactError(
             f"the model knows {known} items, the catalogue has {found}. "
+            "Train again with this catalogue."
+        )
+    if candidate.catalogue != catalogue.fingerprint:
+        raise ArtifactError(
+            "the model was trained with as many items, but other ones, than the catalogue has. "
             "Train again with this catalogue."
         )

@@ -35,8 +35,7 @@ class EMCDR(Candidate):
 
     def fit(self, training: Training) -> None:
         c = self.config
-        x = matrix(training.histories, self.n_items)
-        x.data[:] = 1
+        x = matrix(training.histories, self.n_items, weighted=True)
         self.factors: Arrays = {}
         self.bridges: Arrays = {}
         people = {}
@@ -48,12 +47,12 @@ class EMCDR(Candidate):
             people[domain] = fold_in(own, self.factors[domain], c.alpha, c.reg)
         known = {d: np.any(u != 0, axis=1) for d, u in people.items()}
         for target in self.domains:
-            self.bridges[f"mean.{target}"] = _mean(people[target][known[target]], c.embedding_size)
+            self.bridges[f">{target}"] = _mean(people[target][known[target]], c.embedding_size)
             for source in self.domains:
                 both = known[source] & known[target]
                 if source != target:
-                    self.bridges[f"{source}.{target}"] = self._bridge(
-                        people[source][both], people[target][both], self.bridges[f"mean.{target}"]
+                    self.bridges[f"{source}>{target}"] = self._bridge(
+                        people[source][both], people[target][both], self.bridges[f">{target}"]
                     )
 
     def _bridge(
@@ -75,7 +74,6 @@ class EMCDR(Candidate):
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         x = matrix(histories, self.n_items)
-        x.data[:] = 1
         users = self._users(x, target)
         mapped = np.zeros_like(users)
         times = np.zeros((len(users), 1), dtype=np.float32)
@@ -84,10 +82,10 @@ class EMCDR(Candidate):
                 continue
             own = self._users(x, source)
             has = np.any(own != 0, axis=1, keepdims=True)
-            bridge = self.bridges[f"{source}.{target}"]
+            bridge = self.bridges[f"{source}>{target}"]
             mapped += has * (own @ bridge[:-1] + bridge[-1])
             times += has
-        mapped = np.where(times > 0, mapped / np.maximum(times, 1), self.bridges[f"mean.{target}"])
+        mapped = np.where(times > 0, mapped / np.maximum(times, 1), self.bridges[f">{target}"])
         warm = np.any(users != 0, axis=1, keepdims=True)
         scores: NDArray[np.float32] = np.where(warm, users, mapped) @ self.factors[target].T
         return scores.astype(np.float32)

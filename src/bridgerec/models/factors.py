@@ -10,8 +10,8 @@ Floats = NDArray[np.float32]
 def fold_in(rows: sparse.csr_matrix, factors: Floats, alpha: float, reg: float) -> Floats:
     """The least-squares factors of `rows` (n, items) given those of the items (items, size).
 
-    Solves (Y'Y + alpha * sum_i y_i y_i' + reg I) u = (1 + alpha) * sum_i y_i per row, the sums
-    over the row's items.  Empty rows give zeros.
+    Solves (Y'Y + alpha * sum_i r_i y_i y_i' + reg I) u = sum_i (1 + alpha r_i) y_i per row, the
+    sums over the row's items with strengths r_i.  Empty rows give zeros.
     """
     size = factors.shape[1]
     base = factors.T @ factors + reg * np.eye(size, dtype=np.float32)
@@ -21,18 +21,18 @@ def fold_in(rows: sparse.csr_matrix, factors: Floats, alpha: float, reg: float) 
         filled = np.flatnonzero(np.diff(part.indptr))
         if not len(filled):
             continue
-        y = factors[part.indices]
+        y, confidence = factors[part.indices], alpha * part.data[:, None]
         begin = part.indptr[filled]
-        outer = np.add.reduceat(y[:, :, None] * y[:, None, :], begin, axis=0)
-        right = np.add.reduceat(y, begin, axis=0) * (1 + alpha)
-        result[start + filled] = np.linalg.solve(base + alpha * outer, right[:, :, None])[:, :, 0]
+        outer = np.add.reduceat((confidence * y)[:, :, None] * y[:, None, :], begin, axis=0)
+        right = np.add.reduceat((1 + confidence) * y, begin, axis=0)
+        result[start + filled] = np.linalg.solve(base + outer, right[:, :, None])[:, :, 0]
     return result
 
 
 def factorise(
     rows: sparse.csr_matrix, size: int, iterations: int, alpha: float, reg: float, seed: int
 ) -> Floats:
-    """Item factors, shape (items, size), of a binary matrix (people, items)."""
+    """Item factors, shape (items, size), of a matrix (people, items) of strengths."""
     rng = np.random.default_rng(seed)
     items = rng.normal(0, 0.1, (rows.shape[1], size)).astype(np.float32)
     columns = rows.T.tocsr()

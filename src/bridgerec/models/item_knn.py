@@ -27,14 +27,18 @@ class ItemKNN(Candidate):
     config_class = ItemKNNConfig
 
     def fit(self, training: Training) -> None:
-        x = matrix(training.histories, self.n_items).tocsc()
-        norms = np.sqrt(np.asarray(x.sum(axis=0)).ravel())
+        x = matrix(training.histories, self.n_items, weighted=True).tocsc()
+        norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=0)).ravel())
         columns = []
         for start in range(0, self.n_items, 2048):  # a block of columns bounds the memory
             stop = min(start + 2048, self.n_items)
             product = (x.T @ x[:, start:stop]).tocsc()
             columns.append(self._nearest(product, norms, norms[start:stop], start))
-        self.similarity = sparse.hstack(columns, format="csr").astype(np.float32)
+        self._keep(sparse.hstack(columns, format="csr").astype(np.float32))
+
+    def _keep(self, similarity: sparse.csr_matrix) -> None:
+        self.similarity = similarity
+        self.by_target = {d: similarity[:, self.block(d)].tocsr() for d in self.domains}
 
     def _nearest(
         self,
@@ -56,19 +60,10 @@ class ItemKNN(Candidate):
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         h = matrix(histories, self.n_items, self.config.recency)
-        return (h @ self._columns(target)).toarray().astype(np.float32)
-
-    def _columns(self, target: str) -> sparse.csr_matrix:
-        if target not in self._by_target:
-            self._by_target[target] = self.similarity[:, self.block(target)].tocsr()
-        return self._by_target[target]
-
-    @property
-    def _by_target(self) -> dict[str, sparse.csr_matrix]:
-        return self.__dict__.setdefault("_columns_by_target", {})
+        return (h @ self.by_target[target]).toarray().astype(np.float32)
 
     def arrays(self) -> Arrays:
         return pack("similarity", self.similarity)
 
     def restore(self, arrays: Arrays) -> None:
-        self.similarity = unpack("similarity", arrays)
+        self._keep(unpack("similarity", arrays))

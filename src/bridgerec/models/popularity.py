@@ -15,16 +15,16 @@ class PopularityConfig(CandidateConfig):
 
 
 class Popularity(Candidate):
-    """Rows per item, the same for everybody."""
+    """Rows per item, each by its strength; the same for everybody."""
 
     config_class = PopularityConfig
 
     def fit(self, training: Training) -> None:
         rows = training.histories
-        weight = np.ones(len(rows.items))
+        weight = rows.strength.astype(np.float64)
         if self.config.half_life_days is not None and training.timestamp is not None:
             age = (training.timestamp.max() - training.timestamp) / 86_400
-            weight = np.exp2(-age / self.config.half_life_days)
+            weight *= np.exp2(-age / self.config.half_life_days)
         self.popularity = np.bincount(rows.items, weight, self.n_items).astype(np.float32)
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
-from bridgerec.training.losses import info_nce, sampled_softmax
+from bridgerec.training.losses import draw, info_nce, sampled_softmax
 from bridgerec.training.repeatable import repeatable
 from bridgerec.training.sequences import batches, padded
 
@@ -68,19 +68,20 @@ class TwoTower(Candidate):
         for parameter in parameters:
             parameter.requires_grad_()
         optimizer = torch.optim.Adam(parameters, lr=c.learning_rate)
-        table = torch.from_numpy(padded(training.histories, c.max_history))
-        table = table[(table >= 0).sum(1) >= 2]
+        long = np.flatnonzero(training.histories.lengths >= 2)
+        known = padded(training.histories.take(long), c.max_history)
+        table, strength = (torch.from_numpy(part) for part in known)
         steps = c.epochs * -(-len(table) // c.batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, c.learning_rate, steps)
         seen = np.flatnonzero(count)
         share = count[seen] ** 0.75 / (count[seen] ** 0.75).sum()
         for _ in range(c.epochs):
             for rows in batches(len(table), c.batch_size, rng):
-                drawn = rng.choice(seen, c.negatives * n_domains, p=share)
-                negative, times = np.unique(drawn, return_counts=True)
+                drawn, log_q = draw(share, c.negatives * n_domains, rng)
+                chosen = torch.from_numpy(rows)
                 loss = self._loss(
-                    table[torch.from_numpy(rows)], torch.from_numpy(negative),
-                    torch.from_numpy(np.log(times)), vectors, domain, log_popularity,
+                    table[chosen], strength[chosen], torch.from_numpy(seen[drawn]),
+                    torch.from_numpy(log_q), vectors, domain, log_popularity,
                     adaptor, residual, gate, popular, generator,
                 )  # fmt: skip
                 optimizer.zero_grad(set_to_none=True)
@@ -94,7 +95,8 @@ class TwoTower(Candidate):
         self.popular = popular.detach().numpy()
 
     def _loss(
-        self, table: "torch.Tensor", negative: "torch.Tensor", log_times: "torch.Tensor",
+        self, table: "torch.Tensor", strength: "torch.Tensor",
+        negative: "torch.Tensor", log_q: "torch.Tensor",
         vectors: "torch.Tensor", domain: "torch.Tensor", log_popularity: "torch.Tensor",
         adaptor: "torch.Tensor", residual: "torch.Tensor", gate: "torch.Tensor",
         popular: "torch.Tensor", generator: "torch.Generator",
@@ -128,7 +130,7 @@ class TwoTower(Candidate):
         negatives = users @ away.T / c.temperature + bias[:, None] * log_popularity[negative]
         # an item of another domain is no alternative to the target
         wrong = (negative[None] == target[:, None]) | (domain[negative][None] != own[:, None])
-        loss = sampled_softmax(positive, negatives, log_times, wrong, torch.ones(len(target)))
+        loss = sampled_softmax(positive, negatives, log_q, wrong, strength[asked])
         if c.contrastive_weight == 0 or len(self.domains) < 2:
             return loss
         first = kind[:, -1]  # the newest item's domain against all others

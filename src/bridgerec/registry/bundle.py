@@ -11,7 +11,13 @@ from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError
 from bridgerec.runtime import file_hash, read_json, write_json
 
-PARTS = ("models", "catalogue.parquet", "histories.safetensors", "users.parquet")
+PARTS = (
+    "models",
+    "catalogue.parquet",
+    "histories.safetensors",
+    "users.parquet",
+    "accounts.parquet",
+)
 
 
 def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) -> None:
@@ -32,7 +38,8 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(workspace.champion / "models", folder / "models")
     shutil.copy(items, folder / "catalogue.parquet")
-    shutil.copy(workspace.prepared / "users.parquet", folder / "users.parquet")
+    for name in ("users.parquet", "accounts.parquet"):
+        shutil.copy(workspace.prepared / name, folder / name)
     rows = pl.read_parquet(workspace.prepared / "interactions.parquet")
     n_users = pl.scan_parquet(folder / "users.parquet").select(pl.len()).collect().item()
     lengths = np.bincount(rows["user"].to_numpy(), minlength=n_users)

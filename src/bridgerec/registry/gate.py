@@ -41,10 +41,11 @@ class Decision(BaseModel):
 def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> Decision:
     """For each route take the best candidate on validation that beats the baseline.
 
-    The warm route is judged on `gate.protocol`, by people with a history in the target, and has to find a candidate, or nothing is
-    released; the cold-start route is judged on the protocol of that name, where it was
-    evaluated, and falls back on the baseline.  The value is the mean of `gate.metric` over
-    targets; to beat means that the paired bootstrap interval lies above zero.
+    The warm route is judged on `gate.protocol`, by people with a history in the target, and has
+    to find a candidate, or nothing is released; the cold-start route is judged on the protocol
+    of that name, where it was evaluated, and falls back on the baseline.  The value is the mean
+    of `gate.metric` over targets; to beat means that the paired bootstrap interval lies above
+    zero.
     """
     gate = params.gate
     protocols = {"warm": gate.protocol}

@@ -29,6 +29,7 @@ class Recommender:
     catalogue: Catalogue
     stored: Histories
     user_index: dict[str, int]
+    account_index: dict[tuple[str, str], int]
     item_index: dict[str, dict[str, int]]
     columns: dict[str, list[str]]
 
@@ -53,6 +54,7 @@ class Recommender:
             for d in catalogue.domains
         }
         users = pl.read_parquet(folder / "users.parquet")["user_id"].to_list()
+        accounts = pl.read_parquet(folder / "accounts.parquet")
         return cls(
             release=manifest["release"],
             dossier=read_json(folder / "dossier.json"),
@@ -62,6 +64,7 @@ class Recommender:
             catalogue=catalogue,
             stored=Histories(**load_file(folder / "histories.safetensors")),
             user_index={user: i for i, user in enumerate(users)},
+            account_index={(d, a): user for d, a, user in accounts.iter_rows()},
             item_index=index,
             columns={c: catalogue.items[c].to_list() for c in ("item_id", "title", "category")}
             if "category" in catalogue.items.columns
@@ -129,7 +132,8 @@ class Recommender:
         history: list[int] = []
         notes = []
         if request.user_id is not None:
-            row = self.user_index.get(request.user_id)
+            account = (request.user_domain or "", request.user_id)
+            row = self.account_index.get(account, self.user_index.get(request.user_id))
             if row is None:
                 notes.append("this user id is not known; only the history sent is used")
             else:

@@ -31,6 +31,9 @@ class RecommendRequest(BaseModel):
 
     target: str = Field(max_length=200, description="The domain to recommend from.")
     user_id: str | None = Field(None, max_length=500)
+    user_domain: str | None = Field(
+        None, max_length=200, description="Where `user_id` is an account, if people have several."
+    )
     history: list[HistoryItem] = Field([], description="Oldest first; newer than what is stored.")
     k: int = Field(10, ge=1)
     exclude: list[str] = Field([], max_length=10_000, description="Item ids never to return.")

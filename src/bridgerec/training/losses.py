@@ -2,8 +2,19 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def draw(
+    share: NDArray[np.float64], n: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Distinct places of `n` draws with probabilities `share` (items,), and their `log_q`."""
+    found, times = np.unique(rng.choice(len(share), n, p=share), return_counts=True)
+    return found, np.log(n * share[found] / times).astype(np.float32)
 
 
 def sampled_softmax(
@@ -12,9 +23,10 @@ def sampled_softmax(
     """Cross-entropy of the positive against shared negatives with logQ correction.
 
     Bengio & Senecal 2008; Yi et al. (RecSys 2019).  Shapes: `positive` (n,) and `negative`
-    (n, m) are logits; `log_q` (m,) is the log of how often each negative is expected to be
-    drawn; `hit` (n, m) marks negatives that are the row's own positive and are left out;
-    `weight` (n,) weighs the rows.
+    (n, m) are logits of distinct items; `log_q` (m,) is the log of how often each was expected
+    to be drawn over how often it was (`draw`), so that the sum over negatives is an unbiased
+    estimate of the sum over all items; `hit` (n, m) marks negatives that are the row's own
+    positive and are left out; `weight` (n,) weighs the rows.
     """
     import torch
 
