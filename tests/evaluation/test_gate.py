@@ -22,7 +22,7 @@ def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.Da
     """Metrics and per-person values that agree with them."""
 
     def cell(value: float) -> dict:
-        return {"left": dict.fromkeys(("all", "warm"), {"ndcg@10": {"value": value}})}
+        return {"left": {s: {"ndcg@10": {"value": value}} for s in ("all", "warm")}}
 
     metrics = {
         "validation": {
