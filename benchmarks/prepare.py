@@ -22,7 +22,7 @@ import yaml
 PREPARE = """
 import sys
 from bridgerec.config import Workspace
-from bridgerec.data.prepare import prepare
+from bridgerec.pipeline.stages import prepare
 prepare(Workspace.open(sys.argv[1]), lambda text: None)
 """
 READ = """

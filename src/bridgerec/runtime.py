@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,20 @@ def prepare_environment() -> None:
     """Set thread and telemetry variables that are not set yet (call before heavy imports)."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed blocks for the next array (elsewhere: do nothing).
+
+    By default it returns every large block to the kernel, which then has to zero and map new
+    pages for the next one: up to a third of the time of array code on many million rows.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD: blocks up to 1 GiB come from the heap
+        mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: the heap does not shrink
 
 
 @contextmanager

@@ -18,7 +18,9 @@ def validate(workspace: Workspace, say: Say) -> None:
 def prepare(workspace: Workspace, say: Say) -> None:
     """Clean, encode ids, build histories and splits."""
     from bridgerec.data.prepare import prepare as run
+    from bridgerec.runtime import keep_memory
 
+    keep_memory()
     run(workspace, say)
 
 
