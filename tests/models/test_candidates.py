@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from bridgerec.config import load_params
 from bridgerec.data.dataset import Catalogue, Histories, Training
@@ -14,6 +15,7 @@ from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.emcdr import EMCDR
 from bridgerec.models.item_knn import ItemKNN, ItemKNNConfig
 from bridgerec.models.popularity import Popularity, PopularityConfig
+from bridgerec.models.sequence import Sequence, SequenceConfig, _next_of
 from bridgerec.models.sparse import matrix
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.testing import CandidateContract
@@ -44,6 +46,14 @@ class TestEASE(CandidateContract):
 class TestTwoTower(CandidateContract):
     candidate = TwoTower
     configs = (TwoTowerConfig(embedding_size=16, epochs=3, batch_size=32, negatives=16),)
+
+
+class TestSequence(CandidateContract):
+    candidate = Sequence
+    configs = (
+        SequenceConfig(embedding_size=16, epochs=4, batch_size=32),
+        SequenceConfig(embedding_size=16, epochs=4, negatives=8, max_history=5, layers=1),
+    )
 
 
 class TestEMCDR(CandidateContract):
@@ -161,3 +171,19 @@ def test_a_model_of_other_items_is_refused(training: Training) -> None:
     check_catalogue(popularity, training.catalogue)
     with pytest.raises(ArtifactError, match="other ones"):
         check_catalogue(popularity, other)
+
+
+def test_next_of_by_hand() -> None:
+    inside = torch.tensor([[False, True, False, False, True, False]])
+    assert _next_of(inside).tolist() == [[1, 1, 4, 4, 4, -1]]
+
+
+def test_sequence_knows_the_order_and_carries_taste_over(training: Training) -> None:
+    sequence = Sequence(SequenceConfig(embedding_size=16, epochs=15, batch_size=32))
+    sequence.train(training)
+    left = Histories.of([[0, 3, 6], [1, 4, 7], [6, 3, 0]])
+    scores = sequence.score(left, "right")
+    assert not np.allclose(scores[0], scores[2])  # the same items in another order
+    for row, taste in ((0, 0), (1, 1)):
+        same = scores[row, np.arange(30, 60) % 3 == taste].mean()
+        assert same > scores[row, np.arange(30, 60) % 3 != taste].mean()

@@ -12,8 +12,9 @@ from bridgerec.models.base import Arrays
 def matrix(histories: Histories, n_items: int, recency: float = 1.0, weighted: bool = False) -> Any:
     """CSR (batch, n_items): 1 per history item, times `recency` for every newer entry.
 
-    `weighted`: its strength, relative to the mean, instead of 1.  For training; a history to be answered counts what
-    a person met, whatever the kind of event, because requests carry items alone.
+    `weighted`: its strength, relative to the mean, instead of 1.  For training; a history to be
+    answered counts what a person met, whatever the kind of event, because requests carry items
+    alone.
     """
     values = np.power(np.float32(recency), histories.age.astype(np.float32))
     if weighted:

@@ -1,0 +1,208 @@
+"""Sequence: a causal transformer over the merged, time-ordered history of all domains.
+
+SASRec (Kang & McAuley, ICDM 2018) carried over to several domains.  An item enters as its
+language-model vector through a linear adaptor plus a residual of its own, dropped at random while
+training so that the text stays usable for items nobody has met.  At every place the model is
+asked for the next item of *each* domain, through that domain's own head, so that interest is
+carried over from whatever came last; with `history_dropout` it is asked for a domain of which it
+may see nothing (the cold-start road).  Softmax over all items of the domain, or over logQ-corrected
+shared negatives (`training.losses.draw`).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from bridgerec.data.dataset import Histories, Training
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig
+from bridgerec.models.transformer import CausalTransformer
+from bridgerec.training.losses import draw
+from bridgerec.training.repeatable import repeatable
+
+
+class SequenceConfig(CandidateConfig):
+    """`other_domain_weight` weighs the questions for a domain that does not come next."""
+
+    embedding_size: int = Field(64, ge=4)
+    layers: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(0.002, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_history: int = Field(50, ge=2)
+    negatives: int = Field(1024, ge=1)
+    temperature: float = Field(0.07, gt=0)
+    residual_dropout: float = Field(0.3, ge=0, lt=1)
+    history_dropout: float = Field(0.1, ge=0, lt=1)
+    other_domain_weight: float = Field(0.3, ge=0)
+
+
+class _Net(nn.Module):
+    """Item tower, sequence, and one head and popularity weight per domain."""
+
+    def __init__(self, config: SequenceConfig, n_items: int, n_domains: int, width: int) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.adaptor = nn.Linear(width, size, bias=False)
+        self.residual = nn.Parameter(torch.zeros(n_items, size))
+        self.head = nn.Parameter(torch.eye(size).repeat(n_domains, 1, 1))
+        self.popular = nn.Parameter(torch.full((n_domains,), 0.1))
+        self.sequence = CausalTransformer(
+            size, config.layers, config.heads, config.dropout, n_domains
+        )
+
+
+class Sequence(Candidate):
+    """score = cosine(head of the target (state), item) / temperature + w * log popularity."""
+
+    config_class = SequenceConfig
+    random = True
+    uses_vectors = True
+
+    def fit(self, training: Training) -> None:
+        assert training.vectors is not None
+        vectors = torch.from_numpy(training.vectors)
+        self.count = np.bincount(training.histories.items, minlength=self.n_items)
+        self.log_popularity = torch.from_numpy(np.log1p(self.count).astype(np.float32))
+        with torch.random.fork_rng(), repeatable():
+            torch.manual_seed(self.seed)
+            self.net = _Net(self.config, self.n_items, len(self.domains), vectors.shape[1])
+            self._learn(training.histories.last(self.config.max_history), vectors)
+        self.net.eval()
+        with torch.no_grad():
+            self.items = F.normalize(self.net.adaptor(vectors) + self.net.residual, dim=1)
+
+    def _learn(self, recent: Histories, vectors: Tensor) -> None:
+        c, rng = self.config, np.random.default_rng(self.seed)
+        recent = recent.take(np.flatnonzero(recent.lengths >= 2))
+        matrices = [p for n, p in self.net.named_parameters() if p.ndim == 2 and "kind" not in n]
+        known = {id(p) for p in matrices}
+        others = [p for p in self.net.parameters() if id(p) not in known]
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices}, {"params": others, "weight_decay": 0.0}],
+            lr=c.learning_rate,
+            weight_decay=c.weight_decay,
+        )
+        steps = c.epochs * -(-len(recent) // c.batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, c.learning_rate, max(steps, 2), pct_start=0.1
+        )
+        self.net.train()
+        for _ in range(c.epochs):
+            for rows in _batches(recent.lengths, c.batch_size, rng):
+                loss = self._loss(recent.take(rows), vectors, rng)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+
+    def _negatives(self, domain: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Distinct seen items of a domain in rising order, and their `log_q`."""
+        block, n = self.block(domain), self.config.negatives
+        seen = block.start + np.flatnonzero(self.count[block])
+        if len(seen) <= n:  # the full softmax
+            return torch.from_numpy(seen), torch.zeros(len(seen))
+        share = self.count[seen] ** 0.75
+        places, log_q = draw(share / share.sum(), n, rng)
+        return torch.from_numpy(seen[places]), torch.from_numpy(log_q)
+
+    def _loss(self, rows: Histories, vectors: Tensor, rng: np.random.Generator) -> Tensor:
+        c, n_domains = self.config, len(self.domains)
+        table, strength = (torch.from_numpy(part) for part in _left_aligned(rows))
+        real = table >= 0
+        kind = torch.from_numpy(np.searchsorted(self.offsets, table.numpy(), side="right") - 1)
+        negatives = [self._negatives(d, rng) for d in self.domains]
+        pieces = [table[real], *(items for items, _ in negatives)]
+        used, place = torch.unique(torch.cat(pieces), return_inverse=True)
+        keep = torch.rand(len(used), 1) >= c.residual_dropout
+        own = self.net.adaptor(vectors[used]) + self.net.residual[used] * keep
+        items = F.normalize(own, dim=1)
+        history, *away = torch.split(items[place], [len(piece) for piece in pieces])
+        entries = torch.zeros(*table.shape, c.embedding_size)
+        entries[real] = history
+        # some people are asked for one domain of which attention sees nothing
+        shut = torch.from_numpy(rng.integers(0, n_domains, len(table)))
+        shut = torch.where(torch.from_numpy(rng.random(len(table)) < c.history_dropout), shut, -1)
+        hidden = kind == shut[:, None]
+        states = self.net.sequence(entries, kind.clamp(min=0), hidden & real)[:, :-1]
+        total, weights = torch.zeros(()), torch.zeros(())
+        for d in range(n_domains):
+            coming = _next_of(kind == d)
+            asked = (coming >= 0) & ((shut == -1) | (shut == d))[:, None]
+            target, told = (x.gather(1, coming.clamp(min=0))[asked] for x in (table, strength))
+            weight = torch.where(kind == d, 1.0, c.other_domain_weight)[asked] * told
+            users = F.normalize(states[asked] @ self.net.head[d], dim=1)
+            mine = items[torch.searchsorted(used, target)]
+            bias = self.net.popular[d]
+            positive = (users * mine).sum(1) / c.temperature + bias * self.log_popularity[target]
+            number, log_q = negatives[d]
+            logits = users @ away[d].T / c.temperature
+            logits = logits + (bias * self.log_popularity[number] - log_q)
+            hit = torch.searchsorted(number, target).clamp(max=len(number) - 1)
+            same = torch.nonzero(number[hit] == target)[:, 0]
+            logits[same, hit[same]] = -torch.inf
+            every = torch.logaddexp(torch.logsumexp(logits, 1), positive)
+            total = total + ((every - positive) * weight).sum()
+            weights = weights + weight.sum()
+        return total / weights.clamp(min=1e-9)
+
+    def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
+        recent = histories.last(self.config.max_history)
+        table = torch.from_numpy(_left_aligned(recent)[0]).clamp(min=0)
+        d, block = self.domains.index(target), self.block(target)
+        with torch.inference_mode():
+            kind = torch.from_numpy(np.searchsorted(self.offsets, table.numpy(), side="right") - 1)
+            states = self.net.sequence(self.items[table], kind)
+            last = states[torch.arange(len(table)), torch.from_numpy(recent.lengths)]
+            users = F.normalize(last @ self.net.head[d], dim=1)
+            scores = users @ self.items[block].T / self.config.temperature
+            found = scores + self.net.popular[d] * self.log_popularity[block]
+        return np.asarray(found.numpy(), dtype=np.float32)
+
+    def arrays(self) -> Arrays:
+        state = self.net.state_dict()
+        learned = {k: v for k, v in state.items() if k not in ("adaptor.weight", "residual")}
+        both = {**learned, "items": self.items, "log_popularity": self.log_popularity}
+        return {name: tensor.numpy() for name, tensor in both.items()}
+
+    def restore(self, arrays: Arrays) -> None:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self.items, self.log_popularity = tensors.pop("items"), tensors.pop("log_popularity")
+        self.net = _Net(self.config, 0, len(self.domains), 1)  # the items are finished
+        self.net.load_state_dict(tensors, strict=False)
+        self.net.eval()
+
+
+def _left_aligned(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Items oldest first, shape (batch, longest), -1 after the end; and their strengths."""
+    shape = (len(histories), max(1, int(histories.lengths.max(initial=0))))
+    table, strength = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+    place = np.arange(len(histories.items)) - np.repeat(histories.indptr[:-1], histories.lengths)
+    table[histories.rows, place] = histories.items
+    strength[histories.rows, place] = histories.strength
+    return table, strength
+
+
+def _batches(
+    lengths: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Rows of similar length together, the batches in random order."""
+    order = np.argsort(lengths + rng.random(len(lengths)), kind="stable")
+    pieces = [order[start : start + size] for start in range(0, len(order), size)]
+    for number in rng.permutation(len(pieces)):
+        yield pieces[number]
+
+
+def _next_of(inside: Tensor) -> Tensor:
+    """For each place the first place at or after it that is `inside`, -1 where there is none."""
+    length = inside.shape[1]
+    place = torch.where(inside, torch.arange(length), length)
+    first = place.flip(1).cummin(1).values.flip(1)
+    return torch.where(first < length, first, -1)
