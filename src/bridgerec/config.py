@@ -1,13 +1,34 @@
 """`params.yaml` as frozen, strict models, and the workspace that it lives in."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bridgerec.errors import ConfigError
 
+
+def check_name(name: str) -> str:
+    """The name itself; ValueError unless it can name a folder, a DVC stage and a split."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise ValueError(
+            f"the name {name!r} must begin with a letter (a to z) and may hold only letters, "
+            "digits, - and _"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_name)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Protocol = Literal["temporal", "leave_last", "cold_start"]
 Metric = Annotated[str, Field(pattern=r"^(precision|recall|f1|ndcg|hr|mrr|map)@\d+$")]
@@ -36,7 +57,7 @@ class Domain(Strict):
 
 
 class Data(Strict):
-    domains: dict[str, Domain] = Field(min_length=1)
+    domains: dict[Name, Domain] = Field(min_length=1)
     identities: str | None = None  # table: domain, user_id, person_id
 
 
@@ -54,7 +75,8 @@ class KCore(Strict):
 
 
 class Prepare(Strict):
-    event_weights: dict[str, float] = {}  # kinds that are not listed weigh 1; 0 drops a kind
+    # kinds that are not listed weigh 1; 0 drops a kind
+    event_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     k_core: KCore = KCore()
 
 
@@ -63,6 +85,19 @@ class Split(Strict):
     validation_fraction: Fraction = 0.1  # of all rows, in time, after the training rows
     test_fraction: Fraction = 0.1
     cold_start_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5,)
+
+    @model_validator(mode="after")
+    def _fractions(self) -> "Split":
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "validation_fraction + test_fraction is 1 or more, which leaves no row to train on"
+            )
+        percents = [round(fraction * 100) for fraction in self.cold_start_fractions]
+        if len(set(percents)) < len(percents):
+            raise ValueError(
+                "cold_start_fractions: two are the same whole per cent, which names the split"
+            )
+        return self
 
 
 class Encoder(Strict):
@@ -117,6 +152,17 @@ class Gate(Strict):
     protocol: Protocol = "temporal"
     baseline: str = "popularity"  # must be beaten with an interval above zero
 
+    @field_validator("protocol")
+    @classmethod
+    def _people_with_a_history(cls, value: Protocol) -> Protocol:
+        if value == "cold_start":
+            raise ValueError(
+                "cold_start is about people without a history in the target, and this protocol "
+                "chooses the candidate for people with one: write temporal or leave_last "
+                "(cold-start people get their own choice from split.protocols)"
+            )
+        return value
+
 
 class Service(Strict):
     name: str = Field("bridgerec", pattern=r"^[a-z0-9_-]+$")
@@ -142,8 +188,8 @@ class Params(Strict):
     prepare: Prepare = Prepare()
     split: Split = Split()
     embed: Embed = Embed()
-    candidates: tuple[str, ...] = Field(min_length=1)
-    models: dict[str, Model]
+    candidates: tuple[Name, ...] = Field(min_length=1)
+    models: dict[Name, Model]
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     service: Service = Service()
@@ -176,8 +222,8 @@ def load_params(path: Path) -> Params:
     """Read and check `params.yaml`.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or a key is wrong; the message lists
-            every wrong key.
+        ConfigError: the file is missing, is not UTF-8 or not YAML, or a key is wrong; the
+            message lists every wrong key.
     """
     import yaml
 
@@ -188,13 +234,17 @@ def load_params(path: Path) -> Params:
         )
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read; save it as UTF-8 text ({error}).") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, e['loc'])) or '(file)'}: {e['msg']}" for e in error.errors()
+            f"  {'.'.join(str(part) for part in e['loc'] if part != '[key]') or '(file)'}: "
+            f"{e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
         ]
         raise ConfigError(f"{path} has {len(lines)} wrong keys:\n" + "\n".join(lines)) from error
 

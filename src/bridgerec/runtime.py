@@ -82,8 +82,25 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+class BrokenFile(ValueError):
+    """A file is damaged; the message names it and says what to do."""
+
+    exit_code = 4  # as ArtifactError, which this module may not import (see Layers)
+
+
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a JSON file.
+
+    Raises:
+        BrokenFile: it is not JSON, for example cut off.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also UnicodeDecodeError
+        raise BrokenFile(
+            f"{path} is damaged: it is not valid JSON ({error}). Delete it and make it again with "
+            "the stage that writes it (`bridgerec run`)."
+        ) from error
 
 
 def file_hash(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Vectors against plain transformers, the cache under faults, whitening."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from bridgerec.config import Encoder
 from bridgerec.encoders.cache import EmbeddingCache
 from bridgerec.encoders.text import TextEncoder
 from bridgerec.encoders.whitening import Whitening
-from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.errors import ArtifactError, ConfigError, DataError
 
 TEXTS = ["a red teapot", "一本关于茶的书", "x", "the history of green tea in old cities " * 9]
 
@@ -103,6 +104,99 @@ def test_wrong_weights_and_unknown_models_are_refused() -> None:
         TextEncoder(Encoder(model="package:no_such_package"))
     with pytest.raises(ConfigError, match="does not exist"):
         TextEncoder(Encoder(model="/no/such/folder"))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("package:json", "holds no weights"),
+        ("package:no.such", "not installed"),
+        ("package:", "not installed"),
+    ],
+)
+def test_packages_without_weights_are_refused(model: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TextEncoder(Encoder(model=model))
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"embed\.text\.device is cuda"):
+        TextEncoder(Encoder(device="cuda"))
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the default model, in float16, in a workspace."""
+    import torch
+    from transformers import AutoModel
+
+    folder = tmp_path_factory.mktemp("workspace") / "model"
+    source = TextEncoder(Encoder()).folder
+    AutoModel.from_pretrained(source, dtype=torch.float16).save_pretrained(folder)
+    for path in source.glob("*.*"):
+        if path.suffix in (".json", ".txt") and path.name != "config.json":
+            shutil.copy(path, folder)
+    return folder
+
+
+def test_a_relative_folder_starts_at_the_workspace(model_folder: Path) -> None:
+    config = Encoder(model=model_folder.name)
+    assert TextEncoder(config, model_folder.parent).folder == model_folder
+    with pytest.raises(ConfigError):
+        TextEncoder(Encoder(model=f"./{model_folder.name}"), model_folder)
+
+
+def test_float32_is_float32_whatever_the_checkpoint_holds(model_folder: Path) -> None:
+    import torch
+
+    encoder = TextEncoder(Encoder(model=str(model_folder), precision="float32"))
+    encoder.encode(TEXTS)
+    assert {p.dtype for p in encoder._model.parameters()} == {torch.float32}
+
+
+def test_the_fingerprint_knows_all_that_shapes_a_vector(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+
+    def found(**changes: object) -> str:
+        config = {"model": str(folder), "precision": "float32", "device": "cpu", **changes}
+        return TextEncoder(Encoder.model_validate(config)).fingerprint
+
+    first = found()
+    prints = {first, found(batch_size=32), found(precision="bfloat16")}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    prints.add(found(device="cuda"))
+    tokenizer = folder / "tokenizer_config.json"
+    tokenizer.write_text(tokenizer.read_text().replace("true", "false", 1))
+    prints.add(found())
+    monkeypatch.setattr("bridgerec.encoders.text.version", lambda library: "99")
+    prints.add(found())
+    assert len(prints) == 6
+
+
+def test_a_model_that_cannot_be_loaded_is_named(model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="cannot load the model"):
+        TextEncoder(Encoder(model=str(folder))).encode(["a"])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_vector_does_not_depend_on_its_company(precision: str) -> None:
+    names = ("green", "tea", "old", "pot", "city", "book", "of", "small", "blue")
+    texts = [" ".join(names[: 1 + n % 9]) + f" {n}" for n in range(40)] + ["x", *TEXTS]
+    encoder = TextEncoder(Encoder.model_validate({"precision": precision, "device": "cpu"}))
+    together = encoder.encode(texts)
+    for i, text in enumerate(texts):
+        np.testing.assert_array_equal(encoder.encode([text])[0], together[i])
+
+
+def test_whitening_without_any_text_says_so() -> None:
+    raw = TextEncoder(Encoder()).encode(["", ""])
+    with pytest.raises(DataError, match=r"no item has any text.*embed\.fields"):
+        Whitening.fit(raw, np.zeros(2, dtype=np.int64), None, 0.01)
 
 
 def test_whitening_gives_uncorrelated_dimensions_and_no_domain_mean() -> None:

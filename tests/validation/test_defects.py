@@ -1,7 +1,9 @@
 """Every defect that the validate stage must catch: severity, count, examples, remedy."""
 
+import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +11,7 @@ import pytest
 import yaml
 
 from bridgerec.config import Workspace
-from bridgerec.errors import ValidationFailed
+from bridgerec.errors import ConfigError, ValidationFailed
 from bridgerec.runtime import file_hash, read_json
 from bridgerec.validation.run import validate
 from helpers import small_params
@@ -32,9 +34,26 @@ def edit(place: Workspace, table: str, change: Edit) -> None:
     change(pl.read_csv(path)).write_csv(path)
 
 
+def verdict_of(place: Workspace) -> dict[str, dict[str, object]]:
+    """The findings by their check, whether or not they stop the run."""
+    with suppress(ValidationFailed):
+        validate(place)
+    verdict = read_json(place.reports / "validation" / "verdict.json")
+    assert len({f["check"] for f in verdict["findings"]}) == len(verdict["findings"])
+    return {f["check"]: f for f in verdict["findings"]}
+
+
+def set_params(place: Workspace, **changes: object) -> None:
+    changes.setdefault("validation", {"min_overlapping_users": 5})
+    (place.root / "params.yaml").write_text(yaml.safe_dump(small_params(**changes)))
+
+
 def text(column: str, value: str, rows: int) -> Edit:
     return lambda frame: frame.with_columns(
-        pl.when(pl.int_range(pl.len()) < rows).then(pl.lit(value)).otherwise(column).alias(column)
+        pl.when(pl.int_range(pl.len()) < rows)
+        .then(pl.lit(value))
+        .otherwise(pl.col(column).cast(pl.String))
+        .alias(column)
     )
 
 
@@ -78,6 +97,17 @@ DEFECTS: dict[str, tuple[str, Edit, str, int]] = {
         3,
     ),
     "missing_user": ("interactions", text("user_id", "", 4), "critical", 4),
+    "missing_item": ("interactions", text("item_id", " ", 2), "warning", 2),
+    "missing_time": ("interactions", text("timestamp", "", 1), "warning", 1),
+    "mistyped_timestamp": ("interactions", text("timestamp", "soon", 4), "critical", 4),
+    "mistyped_value": (
+        "interactions",
+        lambda f: text("value", "good", 2)(f.with_columns(pl.lit("1.5").alias("value"))),
+        "warning",
+        2,
+    ),
+    "missing_columns": ("interactions", lambda f: f.rename({"item_id": "what"}), "critical", 300),
+    "constant_times": ("interactions", number("timestamp", 1_600_000_000, 300), "critical", 300),
     "empty_titles": ("items", text("title", "", 2), "warning", 2),
     "constant_text": ("items", text("title", "same", 30), "critical", 0),
     "mojibake": ("items", text("title", "CafÃ© crÃ¨me", 2), "warning", 2),
@@ -143,3 +173,155 @@ def test_many_unknown_items_are_critical(place: Workspace) -> None:
     edit(place, "interactions", text("item_id", "nowhere", 100))
     with pytest.raises(ValidationFailed, match="100 of 300"):
         validate(place)
+
+
+def test_a_mistyped_value_is_shown_with_its_row_and_the_plan_is_not(place: Workspace) -> None:
+    edit(
+        place,
+        "interactions",
+        lambda f: f.with_columns(
+            pl.when(pl.int_range(pl.len()) == 7)
+            .then(pl.lit("NaN"))
+            .otherwise(pl.col("timestamp").cast(pl.String))
+            .alias("timestamp")
+        ),
+    )
+    found = verdict_of(place)
+    assert set(found) == {"mistyped_timestamp", "missing_time"}
+    assert found["mistyped_timestamp"]["severity"] == "warning"
+    (example,) = found["mistyped_timestamp"]["examples"]  # type: ignore[misc]
+    assert (example["row"], example["timestamp"]) == (8, "NaN")
+    assert "ISO 8601" in str(found["mistyped_timestamp"]["message"])
+    summary = (place.reports / "validation" / "summary.md").read_text()
+    assert not {"WITH_COLUMNS", "strict_cast", "Resolved plan"} & set(summary.split())
+
+
+def test_a_latin1_file_is_counted_shown_and_given_a_remedy(place: Workspace) -> None:
+    path = place.root / "data" / "left" / "items.csv"
+    path.write_bytes(path.read_text().replace("red", "r\u00e9d").encode("latin-1"))
+    with pytest.raises(ValidationFailed, match=r"left/items: data/left/items\.csv is not UTF-8"):
+        validate(place)
+    finding = verdict_of(place)["undecodable"]
+    assert (finding["count"], finding["total"]) == (10, 31)
+    assert "\\xe9" in str(finding["examples"])
+    assert "UTF-8" in str(finding["remedy"])
+
+
+def test_items_without_an_id_are_critical(place: Workspace) -> None:
+    edit(place, "items", text("item_id", " ", 2))
+    finding = verdict_of(place)["missing_item"]
+    assert (finding["severity"], finding["count"]) == ("critical", 2)
+
+
+def test_a_misspelt_or_misdirected_expectation_is_an_error(place: Workspace) -> None:
+    path = place.expectations / "items.json"
+    suite = read_json(path)
+    wrong = (
+        ({"type": "expect_column_values_to_not_be_nul"}, "not_be_nul"),
+        ({"kwargs": {"column": "title", "mostly": 1.5}}, "mostly"),
+        ({"kwargs": {"colum": "title"}}, "colum"),
+        ({"kwargs": {"column": "titel"}}, "titel"),
+        ({"severity": "fatal"}, "fatal"),
+    )
+    for change, named in wrong:
+        entry = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "title"}}
+        entries = [*suite["expectations"], {**entry, **change}]
+        path.write_text(json.dumps({**suite, "expectations": entries}))
+        with pytest.raises(ConfigError, match=rf"items\.json.*expect_column.*{named}"):
+            validate(place)
+
+
+def test_an_expectation_that_cannot_be_computed_is_an_error(
+    place: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = place.expectations / "items.json"
+    suite = read_json(path)
+    entry = {
+        "type": "expect_column_values_to_match_regex",
+        "kwargs": {"column": "title", "regex": "("},
+    }
+    path.write_text(json.dumps({**suite, "expectations": [entry]}))
+    with pytest.raises(ConfigError, match=r"items\.json: expect_column_values_to_match_regex"):
+        validate(place)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_numbers_that_are_users_and_items_are_not_swapped(place: Workspace) -> None:
+    for domain in ("left", "right"):
+        for table in ("interactions", "items"):
+            path = place.root / "data" / domain / f"{table}.csv"
+            frame = pl.read_csv(path)
+            ids = [c for c in ("user_id", "item_id") if c in frame.columns]
+            frame.with_columns(pl.col(ids).str.slice(1).cast(pl.Int64) % 30).write_csv(path)
+    # all user numbers are item numbers, and a few items are unknown
+    edit(place, "interactions", number("item_id", 4000, 3))
+    assert set(verdict_of(place)) == {"unknown_items"}
+
+
+def ahead(days: int, share: float) -> Edit:
+    every = round(1 / share)
+    return lambda f: f.with_columns(
+        pl.when(pl.int_range(pl.len()) % every == 0)
+        .then(pl.col("timestamp") + days * 86_400)
+        .otherwise("timestamp")
+        .alias("timestamp")
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "least"), [(ahead(27_000, 0.03), 9), (ahead(300, 0.01), 2)], ids=["2095", "300 d"]
+)
+def test_times_ahead_of_the_rest_are_suspect(place: Workspace, change: Edit, least: int) -> None:
+    edit(place, "interactions", change)
+    finding = verdict_of(place)["future_times"]
+    assert least <= finding["count"] <= 12  # type: ignore[operator]
+
+
+GROWTH: dict[str, Edit] = {
+    # the youngest rows are the most; a domain whose export is a year newer; one that fades
+    "growing": lambda f: f.with_columns(
+        (1_500_000_000 + (f["timestamp"].rank("ordinal") / f.height).log1p() * 1.8e8).cast(pl.Int64)
+    ),
+    "exponential": lambda f: f.with_columns(
+        (1_620_000_000 + (f["timestamp"].rank("ordinal") / f.height).log() * 2e7).cast(pl.Int64)
+    ),
+    "newer": lambda f: f.with_columns(pl.col("timestamp") * 2 - 1_600_000_000),
+    "fading": lambda f: f.with_columns(
+        (
+            1_530_000_000 - (f["timestamp"].rank("ordinal") / f.height * 0.97 + 0.03).log() * 2.5e7
+        ).cast(pl.Int64)
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", GROWTH)
+def test_platforms_that_grow_fade_or_export_later_are_not_suspect(
+    place: Workspace, shape: str
+) -> None:
+    edit(place, "interactions", GROWTH[shape])
+    assert verdict_of(place) == {}
+
+
+def test_constant_times_without_the_temporal_protocol_warn(place: Workspace) -> None:
+    set_params(place, split={"protocols": ["leave_last"]}, gate={"protocol": "leave_last"})
+    edit(place, "interactions", number("timestamp", 1_600_000_000, 300))
+    assert verdict_of(place)["constant_times"]["severity"] == "warning"
+
+
+def test_identities_must_exist_and_name_one_person_per_account(place: Workspace) -> None:
+    domains = small_params()["data"]
+    set_params(place, data={**domains, "identities": "data/who.csv"})  # type: ignore[dict-item]
+    missing = verdict_of(place)
+    assert missing["missing_file"]["severity"] == "critical"
+    assert "data/who.csv does not exist" in str(missing["missing_file"]["message"])
+    rows = [f"left,u{n:02d},p{n}" for n in range(20)]
+    head = "domain,user_id,person_id"
+    who = place.root / "data" / "who.csv"
+    who.write_text("\n".join([head, *rows, "right,u15,p15", "left,u03,p3", "left,u04,p77", ""]))
+    found = verdict_of(place)["ambiguous_identities"]
+    assert (found["severity"], found["count"]) == ("critical", 2)
+    assert found["examples"] == [
+        {"domain": "left", "user_id": "u04", "person_id": p} for p in ("p4", "p77")
+    ]
+    who.write_text("account\n1\n")
+    assert verdict_of(place)["missing_columns"]["remedy"]

@@ -2,10 +2,15 @@
 
 import sys
 
+UNFORESEEN = 70  # sysexits.h: an internal error
+
 
 def main() -> None:
-    """Run the command line; user errors become one message and an exit code."""
-    from bridgerec.runtime import prepare_environment
+    """Run the command line; an error becomes one message and an exit code.
+
+    `--debug` shows the traceback instead.
+    """
+    from bridgerec.runtime import BrokenFile, prepare_environment
 
     prepare_environment()
     from bridgerec.cli.app import app
@@ -13,15 +18,25 @@ def main() -> None:
 
     try:
         app()
-    except BridgeRecError as error:
-        if "--debug" in sys.argv:
-            raise
-        from rich.console import Console
-
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print("[bold red]Error:[/]", end=" ")
-        console.print(str(error), markup=False)
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        if isinstance(error, BridgeRecError | BrokenFile):
+            _tell(str(error))
+            sys.exit(error.exit_code)
+        _tell(
+            f"{type(error).__name__}: {error}\n"
+            "This case was not foreseen; run again with --debug to see where it happened."
+        )
+        sys.exit(UNFORESEEN)
+
+
+def _tell(message: str) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print("[bold red]Error:[/]", end=" ")
+    console.print(message, markup=False)

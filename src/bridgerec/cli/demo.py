@@ -12,6 +12,7 @@ from bridgerec.cli.options import HERE, Debug, Directory
 from bridgerec.cli.run import repro
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue
+from bridgerec.errors import BridgeRecError, ConfigError
 
 
 def demo(directory: Directory = HERE, debug: Debug = False) -> None:
@@ -25,26 +26,49 @@ def demo(directory: Directory = HERE, debug: Debug = False) -> None:
 
 
 def get_data(workspace: Workspace) -> None:
-    """Pull data/ when a DVC remote is configured; else simulate it when it is not there."""
-    dvc = [sys.executable, "-m", "dvc"]
-    present = all(
-        workspace.table(table).is_file()
-        for domain in workspace.params.data.domains.values()
-        for table in (domain.interactions, domain.items)
-    )
-    if present:
-        return
-    remotes = subprocess.run(
-        [*dvc, "remote", "list"], cwd=workspace.root, capture_output=True, text=True
-    )
-    if remotes.stdout.strip():
-        typer.echo("Pulling data/ from the DVC remote …")
-        subprocess.run([*dvc, "pull", "data.dvc"], cwd=workspace.root, check=True)
-        return
-    from bridgerec.data.simulate import simulate
+    """Pull data/ when a DVC remote is configured; else simulate it when there is none at all.
 
+    Raises:
+        ConfigError: a table is missing and cannot be simulated: the tables of params.yaml are
+            not the demo's, or data/ holds files, which are never replaced.
+        BridgeRecError: `dvc pull` failed.
+    """
+    missing = _missing(workspace)
+    if not missing:
+        return
+    root, dvc = workspace.root, [sys.executable, "-m", "dvc"]
+    remotes = subprocess.run([*dvc, "remote", "list"], cwd=root, capture_output=True, text=True)
+    if (root / "data.dvc").is_file() and remotes.stdout.strip():
+        typer.echo("Pulling data/ from the DVC remote …")
+        if subprocess.run([*dvc, "pull", "data.dvc"], cwd=root).returncode:
+            raise BridgeRecError(
+                f"`dvc pull data.dvc` failed in {root}; DVC's message is above. Correct the "
+                "remote (`dvc remote list`) or its credentials, or remove it to simulate the data."
+            )
+        if missing := _missing(workspace):
+            raise ConfigError(f"{missing[0]} is not in what DVC pulled. Correct params.yaml.")
+        return
+    from bridgerec.data.simulate import DOMAINS, simulate
+
+    own = {f"data/{d}/{t}.{end}" for d, end in DOMAINS.items() for t in ("interactions", "items")}
+    data = root / "data"
+    if set(_tables(workspace)) != own or (data.exists() and any(data.iterdir())):
+        raise ConfigError(
+            f"{missing[0]} does not exist in {root}. Put the table there or correct its path in "
+            "params.yaml (data.domains). The demo simulates data only where there is no data/ "
+            "and params.yaml names the demo's own tables."
+        )
     typer.echo("Simulating demo data …")
-    simulate(workspace.root, seed=42)
+    simulate(root, seed=42)
+
+
+def _tables(workspace: Workspace) -> list[str]:
+    domains = workspace.params.data.domains.values()
+    return [table for domain in domains for table in (domain.interactions, domain.items)]
+
+
+def _missing(workspace: Workspace) -> list[str]:
+    return [table for table in _tables(workspace) if not workspace.table(table).is_file()]
 
 
 def people(workspace: Workspace, target: str) -> dict[str, str]:

@@ -3,23 +3,28 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bridgerec.cli.options import Debug
-from bridgerec.config import Domain, Workspace, load_params
-from bridgerec.data.readers import read_interactions, read_items
+from bridgerec.cli.options import HERE, Debug
+from bridgerec.config import Domain, Workspace, check_name, load_params
+from bridgerec.data.readers import collect, raw_interactions, read_items, typed_interactions
 from bridgerec.errors import ConfigError
 from bridgerec.runtime import atomic_file
 
 TEMPLATES = "bridgerec.templates"
+OWN = ("params.yaml", "dvc.yaml", "bentofile.yaml", "expectations", "data.dvc")
+IGNORED = ("/data", "/artifacts/", "/reports/", "/traffic/")
+Tables = tuple[Path, Path]  # interactions, items
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="The new workspace.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The new workspace.")],
     domain: Annotated[
         list[str],
         typer.Option(
@@ -31,53 +36,122 @@ def init(
     target: Annotated[
         list[str] | None, typer.Option("--target", help="Recommend in this domain (default: all).")
     ] = None,
+    directory: Annotated[
+        Path,
+        typer.Option(
+            "-C",
+            "--directory",
+            help="Where DIRECTORY and the tables' paths start, unless they are absolute.",
+            show_default="current folder",
+        ),
+    ] = HERE,
     debug: Debug = False,
 ) -> None:
-    """Make a workspace: copies the tables, writes params.yaml, dvc.yaml and expectations/."""
-    create(directory.resolve(), dict(_parse(d) for d in domain), tuple(target or ()))
-    typer.echo(f"Workspace {directory} is ready. Next:\n  bridgerec run -C {directory}")
+    """Make a workspace: copies the tables, writes params.yaml, dvc.yaml and expectations/.
+
+    Nothing that exists is overwritten, and nothing is left behind when it fails.
+    """
+    base = directory.resolve()
+    domains: dict[str, Tables] = {}
+    for text in domain:
+        name, tables = _parse(text, base)
+        if name in domains:
+            raise ConfigError(f"--domain {name}= is given twice; give every domain its own name.")
+        domains[name] = tables
+    root = (base / folder).resolve()
+    create(root, domains, tuple(target or ()))
+    typer.echo(f"Workspace {root} is ready. Next:\n  bridgerec run -C {directory / folder}")
 
 
-def _parse(text: str) -> tuple[str, tuple[Path, Path]]:
+def _parse(text: str, base: Path) -> tuple[str, Tables]:
     name, _, tables = text.partition("=")
     paths = tables.split(",")
-    if not name.isidentifier() or len(paths) != 2:
+    if len(paths) != 2 or not all(paths):
         raise ConfigError(f"--domain {text!r}: write NAME=INTERACTIONS,ITEMS (two tables).")
-    return name, (Path(paths[0]).resolve(), Path(paths[1]).resolve())
+    return name, (base / paths[0], base / paths[1])
 
 
-def create(root: Path, domains: dict[str, tuple[Path, Path]], targets: tuple[str, ...]) -> None:
-    """Write the workspace; nothing that exists is overwritten.
+def create(root: Path, domains: dict[str, Tables], targets: tuple[str, ...]) -> None:
+    """Write the workspace; nothing that exists is overwritten, and a failure leaves nothing.
 
     Raises:
-        ConfigError: the folder already is a workspace, or a target is no domain.
+        ConfigError: a file of the workspace exists already, a name cannot be a domain's, or a
+            target is no domain.
         DataError: a table cannot be read or lacks a required column.
     """
-    if (root / "params.yaml").exists():
-        raise ConfigError(f"{root / 'params.yaml'} exists already; choose another folder.")
+    for name in domains:
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise ConfigError(f"--domain {name}=…: {error}.") from error
     unknown = [t for t in targets if t not in domains]
     if unknown:
         raise ConfigError(f"--target {unknown}: not among the domains {list(domains)}.")
-    source, timed, entries = Workspace(root), True, {}
-    for name, (interactions, items) in domains.items():
-        tables = Domain(interactions=str(interactions), items=str(items))
-        rows = read_interactions(source, name, tables)
-        timed &= "timestamp" in rows.collect_schema().names()
-        folder = root / "data" / name
-        with atomic_file(folder / "interactions.parquet") as path:
-            rows.collect().write_parquet(path)
-        with atomic_file(folder / "items.parquet") as path:
-            read_items(source, name, tables).write_parquet(path)
-        entries[name] = {t: f"data/{name}/{t}.parquet" for t in ("interactions", "items")}
-    template = files(TEMPLATES)
-    for name in ("dvc.yaml", "bentofile.yaml"):
-        (root / name).write_bytes((template / name).read_bytes())
-    (root / ".gitignore").write_text("/data\n/artifacts/\n/reports/\n/traffic/\n")
-    with as_file(template / "expectations") as folder:
-        shutil.copytree(folder, root / "expectations", dirs_exist_ok=True)
-    _write_params(root / "params.yaml", entries, targets, timed)
-    load_params(root / "params.yaml")
-    _version(root)
+    with _only_new(root, (*OWN, *(f"data/{name}" for name in domains))):
+        entries, timed = {}, True
+        for name, tables in domains.items():
+            timed &= _copy_tables(root, name, tables)
+            entries[name] = {t: f"data/{name}/{t}.parquet" for t in ("interactions", "items")}
+        template = files(TEMPLATES)
+        for name in ("dvc.yaml", "bentofile.yaml"):
+            (root / name).write_bytes((template / name).read_bytes())
+        with as_file(template / "expectations") as folder:
+            shutil.copytree(folder, root / "expectations")
+        _write_params(root / "params.yaml", entries, targets, timed)
+        load_params(root / "params.yaml")
+        _ignore(root / ".gitignore")
+        _version(root)
+
+
+@contextmanager
+def _only_new(root: Path, names: Iterable[str]) -> Iterator[None]:
+    """Refuse when one of the names exists in `root`; after a failure, remove what was made."""
+    taken = [name for name in names if (root / name).exists()]
+    if taken:
+        raise ConfigError(
+            f"{root} holds {', '.join(taken)}, and nothing is overwritten: "
+            f"{root / taken[0]} exists already. Choose another folder, or move them away."
+        )
+    made = [root / name for name in (*names, "data", ".gitignore", ".dvc", ".dvcignore")]
+    made = [p for p in (*made, root, *root.parents) if not p.exists()]
+    ignored = (root / ".gitignore").read_bytes() if (root / ".gitignore").exists() else None
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in made:  # the folders around `root` come last and are empty by then
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        if ignored is not None:
+            (root / ".gitignore").write_bytes(ignored)
+        raise
+
+
+def _copy_tables(root: Path, name: str, tables: Tables) -> bool:
+    """Write both tables as Parquet under data/NAME; is there a column `timestamp`?
+
+    A column with a value that does not fit its type is copied as it is, for `validate` to name.
+    """
+    domain = Domain(interactions=str(tables[0]), items=str(tables[1]))
+    source, folder = Workspace(root), root / "data" / name
+    raw = collect(raw_interactions(source, name, domain), tables[0])
+    typed = collect(typed_interactions(raw.lazy(), domain, tables[0]), tables[0])
+    fits = [c for c in raw.columns if typed[c].null_count() == raw[c].null_count()]
+    with atomic_file(folder / "interactions.parquet") as path:
+        raw.with_columns(typed[c] for c in fits).write_parquet(path)
+    with atomic_file(folder / "items.parquet") as path:
+        read_items(source, name, domain).write_parquet(path)
+    return "timestamp" in raw.columns
+
+
+def _ignore(path: Path) -> None:
+    """Add what git must not track to .gitignore, after what is there."""
+    present = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = [line for line in IGNORED if line not in present.splitlines()]
+    gap = "\n" if present and not present.endswith("\n") else ""
+    path.write_text(present + gap + "".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _write_params(

@@ -10,12 +10,25 @@ from bridgerec.errors import ConfigError
 
 
 def answer(workspace: Workspace, request: dict[str, Any]) -> dict[str, Any]:
-    """What the service would answer to `request` (see the service's /docs)."""
+    """What the service would answer to `request` (see the service's /docs).
+
+    Raises:
+        ConfigError: the request is not what the service accepts.
+        ArtifactError: nothing is packaged yet.
+    """
+    from pydantic import ValidationError
+
     from bridgerec.registry.bundle import find_bundle
     from bridgerec.serving.ranker import Recommender
+    from bridgerec.serving.schemas import RecommendRequest
 
+    try:
+        checked = RecommendRequest.model_validate(request)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"the request is not valid: {wrong}. Correct the options.") from error
     recommender = Recommender.open(find_bundle(workspace.bento))
-    response: dict[str, Any] = recommender.recommend(request)
+    response: dict[str, Any] = recommender.recommend(checked)
     return response
 
 

@@ -12,10 +12,17 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 42,
     users: Annotated[int, typer.Option(min=50, help="How many people.")] = 3000,
     items: Annotated[int, typer.Option(min=50, help="Items per domain.")] = 2000,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace data/ and truth/ whatever they hold.")
+    ] = False,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:
-    """Write demo data of three domains into data/, and the known truth into truth/."""
+    """Write demo data of three domains into data/, and the known truth into truth/.
+
+    Files there that an earlier simulation did not write are kept: then --force is needed.
+    """
     from bridgerec.data.simulate import simulate as write
 
-    write(Workspace.open(directory).root, seed, users, items, lambda text: typer.echo(f"  {text}"))
+    root = Workspace.open(directory).root
+    write(root, seed, users, items, lambda text: typer.echo(f"  {text}"), force)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.order import stable_order
-from bridgerec.data.readers import read_identities, read_interactions, read_items
+from bridgerec.data.readers import collect, read_identities, read_interactions, read_items
 from bridgerec.errors import DataError
 
 Say = Callable[[str], None]
@@ -118,7 +118,7 @@ def _encode_domain(
     weights = params.prepare.event_weights
     weighted = bool(weights) and "kind" in present
     ids = pl.Enum(catalogue.items["item_id"][block.start : block.stop])
-    rows = frame.select(
+    wanted = frame.select(
         pl.col("user_id").alias("user"),
         # the physical code of an Enum is the row of the catalogue's block
         (
@@ -128,7 +128,8 @@ def _encode_domain(
         if weighted
         else pl.lit(1.0, dtype=pl.Float32).alias("weight"),
         *[c for c in ("timestamp", "position") if c in present],
-    ).collect()
+    )
+    rows = collect(wanted, workspace.table(domain.interactions))
     kept = rows.drop_nulls()
     if weighted:
         kept = kept.filter(pl.col("weight") > 0)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from bridgerec.data.simulation.people import (
     simulate_events,
     simulate_people,
 )
-from bridgerec.runtime import atomic_folder, read_json, write_json
+from bridgerec.errors import ConfigError
+from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
 
 DOMAINS = {"books": "csv", "films": "jsonl", "kitchenware": "csv"}
+TRUTH = {"truth.json", "truth.safetensors"}
 
 
 def simulate(
@@ -29,12 +30,19 @@ def simulate(
     users: int = 3000,
     items: int = 2000,
     progress: Callable[[str], None] | None = None,
+    force: bool = False,
 ) -> None:
     """Write `root/data/DOMAIN/{items,interactions}` and the truth into `root/truth`.
 
     `items` are per domain.  Cold-start people (in one domain alone), items that nobody met
     and items released late in the year occur on purpose.
+
+    Raises:
+        ConfigError: data/ or truth/ holds files that are not an earlier simulation's output,
+            and `force` is not set.
     """
+    if not force:
+        check_replaceable(root)
     streams = np.random.SeedSequence(seed).spawn(1 + 2 * len(DOMAINS))
     rngs = [np.random.Generator(np.random.PCG64(s)) for s in streams]
     people = simulate_people(users, len(DOMAINS), rngs[0])
@@ -49,7 +57,26 @@ def simulate(
             catalogues[domain] = catalogue
             if progress:
                 progress(f"{domain}: {items:,} items, {len(events):,} events")
-    _write_truth(root / "truth", people, catalogues, seed)
+    _write_truth(root, people, catalogues, seed)
+
+
+def check_replaceable(root: Path) -> None:
+    """Raise ConfigError unless data/ and truth/ are absent, empty, or unchanged output of
+    `simulate` (which notes the hashes of its tables in truth/truth.json)."""
+    data, truth = root / "data", root / "truth"
+    known = {}
+    if (truth / "truth.json").is_file():
+        known = read_json(truth / "truth.json").get("tables", {})
+    found = sorted(path for path in data.rglob("*") if not path.is_dir())
+    foreign = [p for p in found if known.get(p.relative_to(data).as_posix()) != file_hash(p)]
+    foreign += sorted(p for p in truth.glob("*") if p.name not in TRUTH)
+    if foreign:
+        some = ", ".join(str(path.relative_to(root)) for path in foreign[:3])
+        raise ConfigError(
+            f"the demo data would replace {len(foreign)} file(s) in {root} that `bridgerec "
+            f"simulate` did not write: {some}{', …' if foreign[3:] else ''}. Choose another "
+            "folder with -C, or say --force to delete data/ and truth/."
+        )
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -65,12 +92,13 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _write_truth(
-    folder: Path, people: People, catalogues: dict[str, SimulatedItems], seed: int
+    root: Path, people: People, catalogues: dict[str, SimulatedItems], seed: int
 ) -> None:
     from safetensors.numpy import save_file
 
-    shutil.rmtree(folder, ignore_errors=True)
-    with atomic_folder(folder) as temporary:
+    data = root / "data"
+    tables = {p.relative_to(data).as_posix(): file_hash(p) for p in data.glob("*/*")}
+    with atomic_folder(root / "truth") as temporary:
         arrays = {"tastes": people.tastes, "active": people.active.astype(np.uint8)}
         for domain, items in catalogues.items():
             arrays[f"{domain}.themes"] = items.themes
@@ -79,7 +107,10 @@ def _write_truth(
             arrays[f"{domain}.cold"] = items.cold.astype(np.uint8)
         save_file(arrays, temporary / "truth.safetensors")
         ids = {d: [row["item_id"] for row in c.rows] for d, c in catalogues.items()}
-        write_json(temporary / "truth.json", {"seed": seed, "users": people.ids, "items": ids})
+        write_json(
+            temporary / "truth.json",
+            {"seed": seed, "users": people.ids, "items": ids, "tables": tables},
+        )
 
 
 def true_preferences(root: Path, domain: str) -> tuple[list[str], list[str], NDArray[np.float64]]:

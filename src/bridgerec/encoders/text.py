@@ -1,11 +1,20 @@
 """Texts to unit vectors with any transformers encoder.
 
-Fast on a processor: texts of similar length share a batch, and bfloat16 autocast is used where
-the processor has instructions for it (never by timing, so that a run repeats).
+Fast on a processor: nothing is padded, because only texts of the same number of tokens share a
+batch, and bfloat16 autocast is used where the processor has instructions for it (never by timing,
+so that a run repeats).
+
+On a processor a text's vector is the same to the last bit whichever texts are embedded with it,
+so a cache that grew over months equals a fresh one (measured for bfloat16 and float32; a test
+holds it).  A GPU's libraries may choose other kernels for other batch sizes: there the last bits
+can differ.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +23,15 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Encoder
 from bridgerec.encoders.cache import EmbeddingCache
-from bridgerec.encoders.weights import locate, weights_hash
+from bridgerec.encoders.weights import locate, settings_hash, weights_hash
+from bridgerec.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     import torch
 
 Floats = NDArray[np.float32]
 SHARD = 2048  # texts between two writes to the cache
+LEAST_TOKENS = 32  # smaller float32 products run through kernels that round in another order
 
 
 def item_texts(items: pl.DataFrame, fields: Sequence[str], max_characters: int) -> list[str]:
@@ -38,20 +49,26 @@ def has_bfloat16() -> bool:
 
 
 class TextEncoder:
-    """A pretrained model, loaded on first use.
+    """A pretrained model, loaded on first use; `root` is where its relative folder starts.
 
-    Raises (on first use):
-        ConfigError: the model cannot be found.
-        ArtifactError: its weights are not the expected ones.
+    Raises:
+        ConfigError: the model cannot be found, or there is no such device.
+        ArtifactError: its weights are not the expected ones, or (on first use) cannot be loaded.
     """
 
-    def __init__(self, config: Encoder) -> None:
+    def __init__(self, config: Encoder, root: Path = Path()) -> None:
         import torch
 
-        self.config = config
-        self.folder = locate(config)
-        self.weights = weights_hash(config, self.folder)
         cuda = torch.cuda.is_available()
+        if config.device == "cuda" and not cuda:
+            raise ConfigError(
+                "embed.text.device is cuda, but PyTorch finds no CUDA device on this machine. "
+                "Write auto or cpu, or install a PyTorch built for CUDA and its driver."
+            )
+        self.config = config
+        self.folder = locate(config, root)
+        self.weights = weights_hash(config, self.folder)
+        self.settings = settings_hash(self.folder)
         self.device = config.device if config.device != "auto" else "cuda" if cuda else "cpu"
         self.precision = config.precision
         if config.precision == "auto":
@@ -62,21 +79,32 @@ class TextEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same text could get another vector."""
+        """Changes whenever the same text could get another vector, by the model's files, the
+        settings, the kind of device, or the versions of the libraries that compute."""
         c = self.config
-        parts = [self.weights, c.pooling, c.prefix, str(c.max_length), self.precision]
+        parts = [
+            *(self.weights, self.settings, c.pooling, c.prefix, str(c.max_length)),
+            *(str(c.batch_size), self.precision, self.device),
+            *(version(library) for library in ("torch", "transformers", "tokenizers")),
+        ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _load(self) -> None:
+        import torch
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        self._tokenizer = AutoTokenizer.from_pretrained(self.folder)
-        if self._tokenizer.pad_token is None:  # decoders have none
-            self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._tokenizer.padding_side = "right"
-        self._model = AutoModel.from_pretrained(self.folder).eval().to(self.device)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(self.folder)
+            # in float32 whatever the checkpoint holds; autocast makes bfloat16 of it
+            model = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise ArtifactError(
+                f"transformers cannot load the model in {self.folder}: {error}. Install it again, "
+                "or name another under embed.text.model."
+            ) from error
+        self._model = model.eval().to(self.device)
 
     def encode(
         self, texts: Sequence[str], cache: EmbeddingCache | None = None, progress: bool = False
@@ -134,34 +162,29 @@ class TextEncoder:
                 yield [texts[i] for i in shard], np.concatenate(pieces)
 
     def _forward(self, tokens: list[list[int]]) -> Iterator[Floats]:
-        """Unit vectors, batch by batch; neighbours should have similar lengths."""
+        """Unit vectors, batch by batch; each batch is a run of texts of the same length."""
         import torch
 
-        size, bf16 = self.config.batch_size, self.precision == "bfloat16"
-        for start in range(0, len(tokens), size):
-            batch = tokens[start : start + size]
-            ids = np.full(
-                (len(batch), max(map(len, batch))), self._tokenizer.pad_token_id, dtype=np.int64
-            )
-            mask = np.zeros_like(ids)
-            for row, own in enumerate(batch):
-                ids[row, : len(own)] = own
-                mask[row, : len(own)] = 1
-            inputs = torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+        bf16 = self.precision == "bfloat16"
+        for batch in _runs(tokens, self.config.batch_size):
+            filled = batch * -(-LEAST_TOKENS // (len(batch) * len(batch[0])))
+            ids = torch.tensor(filled, device=self.device)
             with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-                hidden = self._model(input_ids=inputs[0], attention_mask=inputs[1])[0]
-            pooled = pool(hidden.float(), inputs[1], self.config.pooling)
+                hidden = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+            pooled = pool(hidden[: len(batch)].float(), self.config.pooling)
             unit = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
             yield np.asarray(unit, dtype=np.float32)
 
 
-def pool(hidden: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> "torch.Tensor":
-    """(batch, length, size) with right padding to (batch, size): mean, first or last token."""
-    import torch
+def _runs(tokens: list[list[int]], size: int) -> Iterator[list[list[int]]]:
+    """Neighbours with the same number of tokens, at most `size` at a time."""
+    for _, group in groupby(tokens, key=len):
+        texts = list(group)
+        yield from (texts[start : start + size] for start in range(0, len(texts), size))
 
+
+def pool(hidden: "torch.Tensor", pooling: str) -> "torch.Tensor":
+    """(batch, length, size) without padding to (batch, size): mean, first or last token."""
     if pooling == "cls":
         return hidden[:, 0]
-    if pooling == "last":
-        return hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
-    weight = mask[..., None].to(hidden.dtype)
-    return (hidden * weight).sum(1) / weight.sum(1)
+    return hidden[:, -1] if pooling == "last" else hidden.mean(1)

@@ -1,6 +1,6 @@
 """Where an encoder's files are, and whether they are the ones we mean."""
 
-import importlib.util
+import hashlib
 from importlib import import_module
 from pathlib import Path
 
@@ -16,25 +16,21 @@ KNOWN_SHA256 = {
 }
 
 
-def locate(config: Encoder) -> Path:
+def locate(config: Encoder, root: Path = Path()) -> Path:
     """The folder with the model's files; a hub id is fetched (or found in the hub's cache).
+
+    A relative folder starts at `root`, the workspace.
 
     Raises:
         ConfigError: no such package, folder or hub id.
     """
     name = config.model
     if name.startswith("package:"):
-        module = name.removeprefix("package:")
-        if importlib.util.find_spec(module) is None:
-            raise ConfigError(
-                f"embed.text.model: the package {module!r} is not installed. Install the package "
-                "that holds the weights, or name a folder or a hub id."
-            )
-        return Path(import_module(module).get_model_path())
-    if Path(name).is_dir():
-        return Path(name)
+        return _in_package(name.removeprefix("package:"))
+    if (root / name).is_dir():
+        return root / name
     if name.startswith((".", "/")) or name.count("/") > 1:
-        raise ConfigError(f"embed.text.model: the folder {name} does not exist.")
+        raise ConfigError(f"embed.text.model: the folder {root / name} does not exist.")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -44,6 +40,31 @@ def locate(config: Encoder) -> Path:
         raise ConfigError(
             f"embed.text.model: {name!r} is neither a folder nor reachable on the hub ({error})."
         ) from error
+
+
+def _in_package(module: str) -> Path:
+    try:
+        found = import_module(module)
+    except (ImportError, ValueError, TypeError) as error:  # also an empty or a relative name
+        raise ConfigError(
+            f"embed.text.model: the package {module!r} is not installed ({error}). Install the "
+            "package that holds the weights, or name a folder or a hub id."
+        ) from error
+    if not hasattr(found, "get_model_path"):
+        raise ConfigError(
+            f"embed.text.model: the package {module!r} holds no weights (it has no function "
+            "get_model_path). Name a package that does, a folder or a hub id."
+        )
+    return Path(found.get_model_path())
+
+
+def settings_hash(folder: Path) -> str:
+    """sha256 of everything beside the weights that shapes a vector: config and tokenizer files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".txt", ".model"):
+            digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def weights_hash(config: Encoder, folder: Path) -> str:

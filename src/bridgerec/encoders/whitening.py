@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridgerec.errors import DataError
 from bridgerec.runtime import atomic_file
 
 Floats = NDArray[np.float32]
@@ -32,7 +33,16 @@ class Whitening:
 
         `epsilon` is added to each variance relative to the mean variance, so that directions of
         pure noise are not blown up.
+
+        Raises:
+            DataError: no item has any text, so that the vectors have no size.
         """
+        if vectors.shape[1] == 0:
+            raise DataError(
+                "no item has any text in the fields that params.yaml names under embed.fields. "
+                "Name fields that the tables fill (title, description, category, brand), or map "
+                "their columns under data.domains.NAME.item_columns."
+            )
         count = int(domain.max(initial=0)) + 1
         means = np.zeros((count, vectors.shape[1]))
         for number in range(count):

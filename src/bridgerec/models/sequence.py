@@ -10,6 +10,7 @@ shared negatives (`training.losses.draw`).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,8 +86,12 @@ class Sequence(Candidate):
         matrices = [p for n, p in self.net.named_parameters() if p.ndim == 2 and "kind" not in n]
         known = {id(p) for p in matrices}
         others = [p for p in self.net.parameters() if id(p) not in known]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices},
+            {"params": others, "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(
-            [{"params": matrices}, {"params": others, "weight_decay": 0.0}],
+            groups,
             lr=c.learning_rate,
             weight_decay=c.weight_decay,
         )

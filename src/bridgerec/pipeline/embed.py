@@ -24,7 +24,7 @@ def embed(workspace: Workspace, say: Callable[[str], None]) -> None:
     config = workspace.params.embed
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     texts = item_texts(catalogue.items, config.fields, config.max_characters)
-    encoder = TextEncoder(config.text)
+    encoder = TextEncoder(config.text, workspace.root)
     cache = EmbeddingCache(workspace.embedding_cache, encoder.fingerprint)
     raw = encoder.encode(texts, cache, progress=True)
     usable = np.any(raw != 0, axis=1)

@@ -1,36 +1,34 @@
-"""Checks that need two tables, or more than a suite can say."""
+"""Checks that need two tables: items that are known, people that are shared."""
 
 from collections.abc import Iterator
 from itertools import combinations
 
 import polars as pl
 
-from bridgerec.config import Domain, Params, Workspace
-from bridgerec.data.readers import read_identities
-from bridgerec.validation.derive import PLAUSIBLE, examples
+from bridgerec.config import Params, Workspace
+from bridgerec.data.readers import TableProblem, read_identities
+from bridgerec.validation.derive import examples
 from bridgerec.validation.finding import Finding
-
-_SCALE = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 def check_ids(
     name: str, rows: pl.DataFrame, items: pl.DataFrame, params: Params
 ) -> Iterator[Finding]:
     """Swapped columns, and interactions with items that the catalogue lacks."""
-    known = items["item_id"].unique().implode()
+    known = items["item_id"].drop_nulls().unique().implode()
     total, config = rows.height, params.validation
-    unknown = rows.select(~pl.col("item_id").is_in(known)).to_series().fill_null(True)
-    users_that_are_items = rows.select(pl.col("user_id").is_in(known)).to_series().sum()
-    if users_that_are_items > total - unknown.sum():
+    unknown = ~pl.col("item_id").is_in(known)  # null, and so not counted, where there is no id
+    count, shown = examples(rows, unknown, config.examples)
+    users_that_are_items = int(rows.select(pl.col("user_id").is_in(known)).to_series().sum())
+    # numbers may well be users and items at once; swapped items are also no items
+    if users_that_are_items > total / 2 and count > total / 2:
         yield Finding(
             name, "interactions", "swapped_columns", "critical",
             "user_id holds item ids: the user and item columns are swapped",
             f"Exchange them under data.domains.{name}.interaction_columns in params.yaml",
-            int(users_that_are_items), total, examples(rows, pl.lit(True), config.examples)[1],
+            users_that_are_items, total, examples(rows, pl.lit(True), config.examples)[1],
         )  # fmt: skip
-        return
-    count, shown = examples(rows, pl.lit(unknown), config.examples)
-    if count:
+    elif count:
         critical = count / total > config.max_unknown_item_share
         yield Finding(
             name, "interactions", "unknown_items", "critical" if critical else "warning",
@@ -40,61 +38,42 @@ def check_ids(
         )  # fmt: skip
 
 
-def check_times(name: str, domain: Domain, rows: pl.DataFrame, params: Params) -> Iterator[Finding]:
-    """Seconds taken for milliseconds or the reverse, impossible and future times."""
-    if "timestamp" not in rows.columns:
-        return
-    n, total = params.validation.examples, rows.height
-    if "raw_timestamp" in rows.columns and total:
-        median = rows["raw_timestamp"].median()
-        units = [
-            u for u, s in _SCALE.items()
-            if isinstance(median, int | float) and PLAUSIBLE[0] <= median / s < PLAUSIBLE[1]
+def check_identities(
+    workspace: Workspace, params: Params
+) -> tuple[pl.DataFrame | None, list[Finding]]:
+    """The mapping of accounts to people, None without a readable one; and what is wrong in it."""
+    table = params.data.identities
+    if table is None:
+        return None, []
+    domains = "+".join(params.data.domains)
+    try:
+        identities = read_identities(workspace, table)
+    except TableProblem as error:
+        return None, [
+            Finding(
+                domains, "identities", error.check, "critical",
+                f"{table} {error.problem}", error.remedy,
+            )
         ]  # fmt: skip
-        if units and domain.timestamp_unit not in units:
-            yield Finding(
-                name, "interactions", "timestamp_unit", "critical",
-                f"timestamps look like {units[0]}, but params.yaml says {domain.timestamp_unit}",
-                f"Set data.domains.{name}.timestamp_unit to {units[0]}",
-                total, total, examples(rows, pl.lit(True), n)[1],
-            )  # fmt: skip
-            return
-    count, shown = examples(rows, ~pl.col("timestamp").is_between(*PLAUSIBLE), n)
-    if count:
-        yield Finding(
-            name, "interactions", "impossible_times", "critical",
-            "times before 1990 or after 2100", "Correct or remove these rows",
-            count, total, shown,
-        )  # fmt: skip
-    latest = params.validation.latest_timestamp
-    limit = latest if latest is not None else _gap(rows)
-    if limit is not None:
-        count, shown = examples(
-            rows, (pl.col("timestamp") > limit) & (pl.col("timestamp") < PLAUSIBLE[1]), n
+    account = pl.struct("domain", "user_id")
+    count, shown = examples(identities, account.is_duplicated(), params.validation.examples)
+    if not count:
+        return identities, []
+    return identities, [
+        Finding(
+            domains, "identities", "ambiguous_identities", "critical",
+            f"{table} gives the same account (domain, user_id) to several people",
+            "Keep one person_id for each account", count, identities.height,
+            [{k: v for k, v in row.items() if k != "row"} for row in shown],
         )
-        if count:
-            yield Finding(
-                name, "interactions", "future_times", "critical" if latest else "warning",
-                "times later than the data can hold",
-                "Correct these rows; they would all fall into the test part",
-                count, total, shown,
-            )  # fmt: skip
-
-
-def _gap(rows: pl.DataFrame) -> int | None:
-    """A year after the time before which 99 % of the rows lie: what is later stands alone.
-
-    Today's date must not decide, or the same data would be judged differently tomorrow.
-    """
-    late = rows["timestamp"].quantile(0.99)
-    return None if late is None else int(late) + 365 * 86_400
+    ]  # fmt: skip
 
 
 def check_overlap(
-    workspace: Workspace, params: Params, tables: dict[str, pl.DataFrame]
+    params: Params, tables: dict[str, pl.DataFrame], identities: pl.DataFrame | None
 ) -> Iterator[Finding]:
     """Do the domains share people at all?"""
-    people = {name: _people(workspace, params, name, rows) for name, rows in tables.items()}
+    people = {name: _people(name, rows, identities) for name, rows in tables.items()}
     config = params.validation
     for one, two in combinations(people, 2):
         shared = people[one].join(people[two], on="user_id", how="semi").height
@@ -116,11 +95,11 @@ def check_overlap(
             )  # fmt: skip
 
 
-def _people(workspace: Workspace, params: Params, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _people(name: str, rows: pl.DataFrame, identities: pl.DataFrame | None) -> pl.DataFrame:
     users = rows.select("user_id").drop_nulls().unique().sort("user_id")
-    if not params.data.identities:
+    if identities is None:
         return users
-    who = read_identities(workspace, params.data.identities).filter(pl.col("domain") == name)
+    who = identities.filter(pl.col("domain") == name)
     joined = users.join(who.select("user_id", "person_id"), on="user_id", how="left")
     return (
         joined.select(pl.coalesce("person_id", "user_id").alias("user_id")).unique().sort("user_id")

@@ -6,45 +6,82 @@ import polars as pl
 
 from bridgerec.config import Domain, Workspace
 from bridgerec.data import schema
-from bridgerec.data.readers import read_interactions, read_items
-from bridgerec.data.readers.tables import standard_columns
+from bridgerec.data.readers import collect, raw_interactions, read_items, typed_interactions
+from bridgerec.data.readers.convert import number
+from bridgerec.validation.encoding import mojibake
+from bridgerec.validation.finding import Finding
 
-# what appears when UTF-8 is read as Latin-1 or Windows-1252, and the replacement character
-MOJIBAKE = "Ã[\u0080-\u00bf©¨¤¶¼Ÿ]|â€[™œ\u009d“”¦]|\ufffd|ï»¿|å[\u0080-\u00bf]{2}"
-PLAUSIBLE = (631_152_000, 4_102_444_800)  # 1990 to 2100
+# what an expectation may name
+COLUMNS = {
+    "interactions": (*schema.INTERACTION_COLUMNS, "raw_timestamp", "duplicate"),
+    "items": (*schema.ITEM_COLUMNS, "text", "mojibake"),
+}
+_MISTYPED_SHARE = 0.01  # more: critical
+_MISTYPED = {
+    "timestamp": (
+        "times that are neither numbers nor ISO 8601",
+        "Write them as numbers or as 2024-05-31T12:00:00Z; rows without a time are left out",
+    ),
+    "value": ("values that are no numbers", "Write plain numbers; these are read as missing"),
+    "position": ("positions that are no whole numbers", "Write whole numbers"),
+}
 
 
-def interactions(workspace: Workspace, name: str, domain: Domain) -> pl.DataFrame:
-    """`user_id, item_id` (text), `timestamp` (seconds) and `raw_timestamp` where there is one,
-    `position`, `kind`, `value`, and `duplicate` (an exact copy of an earlier row)."""
-    frame = read_interactions(workspace, name, domain).collect()
-    ids = pl.col("user_id", "item_id")
-    frame = frame.with_columns(pl.when(ids.str.strip_chars() != "").then(ids))  # "" is no id
+def interactions(
+    workspace: Workspace, name: str, domain: Domain, n: int
+) -> tuple[pl.DataFrame, list[Finding]]:
+    """`user_id, item_id` (text), `timestamp` (seconds) and `raw_timestamp` where it is a number,
+    `position`, `kind`, `value`, and `duplicate` (an exact copy of an earlier row); and findings
+    about what does not fit its type."""
+    path = workspace.table(domain.interactions)
+    raw = collect(raw_interactions(workspace, name, domain), path)
+    frame = collect(typed_interactions(raw.lazy(), domain, path), path)
     order = [c for c in ("timestamp", "position") if c in frame.columns]
     keys = ["user_id", "item_id", *order, *(["kind"] if "kind" in frame.columns else [])]
     frame = frame.with_columns((~pl.struct(keys).is_first_distinct()).alias("duplicate"))
-    if "timestamp" in frame.columns:
-        path = workspace.table(domain.interactions)
-        raw = standard_columns(
-            path, domain.interaction_columns, schema.INTERACTION_COLUMNS, name
-        ).select("timestamp")
-        if raw.collect_schema()["timestamp"].is_numeric():
-            frame = frame.with_columns(raw.collect()["timestamp"].alias("raw_timestamp"))
-    return frame
+    found = [f for c in _MISTYPED if c in raw.columns for f in _mistyped(name, c, raw, frame, n)]
+    kind = raw.schema.get("timestamp", pl.Null())
+    if kind.is_numeric() or kind == pl.String:
+        numbers = raw.select(number("timestamp", kind).fill_nan(None)).to_series()
+        frame = frame.with_columns(numbers.alias("raw_timestamp"))
+    return frame, found
 
 
-def items(workspace: Workspace, name: str, domain: Domain) -> pl.DataFrame:
-    """Catalogue columns plus `text` (all texts joined) and `mojibake`."""
+def _mistyped(
+    name: str, column: str, raw: pl.DataFrame, frame: pl.DataFrame, n: int
+) -> list[Finding]:
+    """Rows that hold something in `column` which its type cannot take."""
+    given = raw[column].is_not_null()
+    if raw.schema[column] == pl.String:
+        given &= raw[column].str.strip_chars() != ""
+    if column == "value":  # NaN is a usual sign for "none"
+        given &= raw.select(~number(column, raw.schema[column]).is_nan().fill_null(False))[column]
+    shown = raw.select(
+        pl.int_range(1, pl.len() + 1).alias("row"), "user_id", "item_id",
+        pl.col(column).cast(pl.String),
+    ).filter(given & frame[column].is_null())  # fmt: skip
+    if shown.is_empty():
+        return []
+    message, remedy = _MISTYPED[column]
+    critical = shown.height > _MISTYPED_SHARE * raw.height
+    return [
+        Finding(
+            name, "interactions", f"mistyped_{column}", "critical" if critical else "warning",
+            f"{column} holds {message}", remedy, shown.height, raw.height,
+            shown.head(n).to_dicts(),
+        )
+    ]  # fmt: skip
+
+
+def items(
+    workspace: Workspace, name: str, domain: Domain, n: int
+) -> tuple[pl.DataFrame, list[Finding]]:
+    """Catalogue columns (a blank title is null) plus `text` (all texts joined) and `mojibake`."""
     frame = read_items(workspace, name, domain)
     text = pl.concat_str([pl.col(c) for c in schema.TEXT_COLUMNS], separator=" ").str.strip_chars()
-    return frame.with_columns(
-        text.alias("text"), text.str.contains(MOJIBAKE).alias("mojibake")
-    ).with_columns(
-        pl.when(pl.col("title").str.strip_chars() == "")
-        .then(None)
-        .otherwise("title")
-        .alias("title")
-    )
+    frame = frame.with_columns(text.alias("text"), mojibake(frame, schema.TEXT_COLUMNS))
+    title = pl.col("title")
+    return frame.with_columns(pl.when(title.str.strip_chars() != "").then(title)), []
 
 
 def examples(frame: pl.DataFrame, mask: pl.Expr, n: int) -> tuple[int, list[dict[str, Any]]]:

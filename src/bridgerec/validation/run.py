@@ -7,10 +7,12 @@ from typing import Any
 import polars as pl
 
 from bridgerec.config import Workspace
-from bridgerec.errors import DataError, ValidationFailed
+from bridgerec.data.readers import TableProblem, collect, scan_table
+from bridgerec.errors import ValidationFailed
 from bridgerec.runtime import atomic_folder, prepare_environment, write_json
-from bridgerec.validation import cross, derive
+from bridgerec.validation import cross, derive, times
 from bridgerec.validation.docs import write_docs
+from bridgerec.validation.encoding import undecodable_lines
 from bridgerec.validation.finding import Finding
 from bridgerec.validation.report import page, summary_markdown
 
@@ -36,25 +38,30 @@ def validate(workspace: Workspace, progress: Callable[[str], None] | None = None
         tables: dict[str, pl.DataFrame] = {}
         for kind, read in (("interactions", derive.interactions), ("items", derive.items)):
             try:
-                tables[kind] = read(workspace, name, domain)
-            except (DataError, pl.exceptions.PolarsError) as error:
-                text = str(error).replace(f"{workspace.root}/", "")
-                findings.append(
-                    Finding(name, kind, "unreadable", "critical", text, "Correct the table")
-                )
+                tables[kind], found = read(workspace, name, domain, n)
+            except TableProblem as error:
+                findings.append(_unusable(workspace, name, kind, error, n))
                 continue
+            findings += found
             sizes[name][kind] = tables[kind].height
             found, results[f"{name}-{kind}"] = suites.run(kind, name, tables[kind], n)
             findings += found
         if "interactions" in tables:
             interactions[name] = tables["interactions"]
-            findings += cross.check_times(name, domain, tables["interactions"], params)
         if len(tables) == 2:
             findings += cross.check_ids(name, tables["interactions"], tables["items"], params)
         if progress:
             found_rows = " and ".join(f"{n:,} {kind}" for kind, n in sizes[name].items())
             progress(f"{name}: {found_rows}")
-    findings += cross.check_overlap(workspace, params, interactions)
+    newest = {name: times.newest(rows) for name, rows in interactions.items()}
+    for name, rows in interactions.items():
+        others = [t for other, t in newest.items() if other != name and t is not None]
+        domain = params.data.domains[name]
+        findings += times.check_times(name, domain, rows, max(others, default=None), params)
+    identities, found = cross.check_identities(workspace, params)
+    findings += found
+    if identities is not None or params.data.identities is None:
+        findings += cross.check_overlap(params, interactions, identities)
     verdict = {
         "passed": not any(f.severity == "critical" for f in findings),
         "tables": sizes,
@@ -68,6 +75,25 @@ def validate(workspace: Workspace, progress: Callable[[str], None] | None = None
         write_docs(folder / "data_docs", results)
     _announce(findings, out, progress)
     return verdict
+
+
+def _unusable(workspace: Workspace, name: str, kind: str, error: TableProblem, n: int) -> Finding:
+    """A table that cannot be used at all, with those of its rows that show why."""
+    count, total = 0, 0
+    shown: list[dict[str, Any]] = []
+    if error.check == "undecodable":
+        count, total, shown = undecodable_lines(error.path, n)
+    elif error.check == "missing_columns":  # every row lacks them
+        frame = scan_table(error.path)
+        rows = collect(frame.head(n), error.path).with_row_index("row", 1)
+        shown = [{column: str(value) for column, value in row.items()} for row in rows.to_dicts()]
+        count = total = collect(frame.select(pl.len()), error.path).item()
+    inside = error.path.is_relative_to(workspace.root)
+    path = error.path.relative_to(workspace.root) if inside else error.path
+    return Finding(
+        name, kind, error.check, "critical", f"{path} {error.problem}", error.remedy,
+        count, total, shown,
+    )  # fmt: skip
 
 
 def _announce(findings: list[Finding], out: Path, progress: Callable[[str], None] | None) -> None:

@@ -1,5 +1,6 @@
 """Running the reviewed Great Expectations suites of `expectations/` on one table."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,51 +8,65 @@ import polars as pl
 
 from bridgerec.errors import ConfigError
 from bridgerec.runtime import read_json
-from bridgerec.validation.derive import examples
+from bridgerec.validation.derive import COLUMNS, examples
 from bridgerec.validation.finding import Finding
 
 
 class Suites:
-    """An ephemeral context: nothing but the Data Docs is written."""
+    """An ephemeral context: nothing but the Data Docs is written.
+
+    Raises:
+        ConfigError: a suite is missing, or an expectation is misspelt or names no column.
+    """
 
     def __init__(self, folder: Path) -> None:
         import great_expectations as gx
 
+        logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # errors are raised
         self.folder = folder
         self.context = gx.get_context(mode="ephemeral")
         self.context.variables.progress_bars = {"globally": False}
         self.source = self.context.data_sources.add_pandas("tables")
+        self.entries = {
+            kind: _read(folder / f"{kind}.json", known) for kind, known in COLUMNS.items()
+        }
 
     def run(self, kind: str, name: str, frame: pl.DataFrame, n: int) -> tuple[list[Finding], Any]:
         """Findings, and GX's own result for the Data Docs.
 
+        Expectations about columns that this table lacks are left out.  Where a check has a
+        critical and a warning limit, the critical one speaks for both.
+
         Raises:
-            ConfigError: the suite is missing or Great Expectations does not understand it.
+            ConfigError: an expectation cannot be computed on this table.
         """
         import great_expectations as gx
-        from great_expectations.exceptions import GreatExpectationsError
 
-        path = self.folder / f"{kind}.json"
-        try:
-            content = read_json(path)
-            present = [
-                e
-                for e in content["expectations"]
-                if e["kwargs"].get("column") in {None, *frame.columns}
-            ]
-            suite = self.context.suites.add(
-                gx.ExpectationSuite(f"{name} {kind}", expectations=present)
-            )
-        except (OSError, ValueError, KeyError, TypeError, GreatExpectationsError) as error:
-            raise ConfigError(f"{path} is no readable expectation suite: {error}") from error
+        present = [e for e in self.entries[kind] if _columns(e) <= set(frame.columns)]
+        suite = self.context.suites.add(
+            gx.ExpectationSuite(f"{name} {kind}", expectations=[_build(e) for e in present])
+        )
         asset = self.source.add_dataframe_asset(f"{name} {kind}")
         batch = asset.add_batch_definition_whole_dataframe("all")
         found = batch.get_batch({"dataframe": frame.to_pandas()}).validate(
             suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": n}
         )
-        return [
-            self._finding(r, name, kind, frame, n) for r in found.results if not r.success
-        ], found
+        findings: dict[tuple[str, Any], Finding] = {}
+        for result in found.results:
+            if result.success:
+                continue
+            config = result.expectation_config
+            reason = _exception(result.exception_info or {})
+            if reason:
+                raise ConfigError(
+                    f"{self.folder / kind}.json: {_label(config.type, config.kwargs)} cannot be "
+                    f"computed for {name}: {reason}. Correct its arguments."
+                )
+            finding = self._finding(result, name, kind, frame, n)
+            key = finding.check, config.kwargs.get("column")
+            if key not in findings or finding.severity == "critical":
+                findings[key] = finding
+        return list(findings.values()), found
 
     def _finding(self, result: Any, name: str, kind: str, frame: pl.DataFrame, n: int) -> Finding:
         config = result.expectation_config
@@ -63,7 +78,9 @@ class Suites:
         if column and config.type.endswith("not_be_null"):
             shown = examples(frame, pl.col(column).is_null(), n)[1]
         elif column and config.type.endswith("be_unique"):
-            shown = examples(frame, pl.col(column).is_duplicated(), n)[1]
+            shown = examples(
+                frame, pl.col(column).is_duplicated() & pl.col(column).is_not_null(), n
+            )[1]
         elif column in ("duplicate", "mojibake"):
             shown = examples(frame, pl.col(column), n)[1]
         elif rows:
@@ -79,3 +96,55 @@ class Suites:
             frame.height,
             shown,
         )
+
+
+def _read(path: Path, known: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The expectations of one file, each of them understood by Great Expectations."""
+    try:
+        entries = list(read_json(path)["expectations"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path} is no readable expectation suite: {error}. Copy it anew from the package."
+        ) from error
+    for entry in entries:
+        try:
+            _build(entry)
+            unknown = sorted(_columns(entry) - set(known))
+        except Exception as error:  # GX raises many kinds, pydantic's among them
+            label = (
+                _label(entry.get("type"), entry.get("kwargs")) if isinstance(entry, dict) else entry
+            )
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{path}: {label} is no valid expectation: {reason}.") from error
+        if unknown:
+            raise ConfigError(
+                f"{path}: {_label(entry['type'], entry['kwargs'])} names {unknown}, no column of "
+                f"this table. There are: {list(known)}."
+            )
+    return entries
+
+
+def _build(entry: dict[str, Any]) -> Any:
+    """GX's expectation.  (A whole suite would drop an invalid entry and only log it.)"""
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    return ExpectationConfiguration(**entry).to_domain_obj()
+
+
+def _columns(entry: dict[str, Any]) -> set[str]:
+    kwargs = entry["kwargs"]
+    single = {kwargs[k] for k in ("column", "column_A", "column_B") if k in kwargs}
+    return single | set(kwargs.get("column_list", ()))
+
+
+def _label(kind: Any, kwargs: Any) -> str:
+    column = kwargs.get("column") if isinstance(kwargs, dict) else None
+    return f"{kind} (column {column})" if column else str(kind)
+
+
+def _exception(info: dict[str, Any]) -> str | None:
+    """GX's message where an expectation raised; `info` is one record or one per metric."""
+    for record in [info, *info.values()]:
+        if isinstance(record, dict) and record.get("raised_exception"):
+            return str(record.get("exception_message") or "an error").splitlines()[0][:200]
+    return None

@@ -1,10 +1,21 @@
 """Raw tables of any supported format, with the standard column names."""
 
+from bridgerec.data.readers.scan import TableProblem, collect, scan_table
 from bridgerec.data.readers.tables import (
+    raw_interactions,
     read_identities,
     read_interactions,
     read_items,
-    scan_table,
+    typed_interactions,
 )
 
-__all__ = ["read_identities", "read_interactions", "read_items", "scan_table"]
+__all__ = [
+    "TableProblem",
+    "collect",
+    "raw_interactions",
+    "read_identities",
+    "read_interactions",
+    "read_items",
+    "scan_table",
+    "typed_interactions",
+]

@@ -1,4 +1,4 @@
-"""CSV, JSONL and Parquet tables, renamed to the standard columns and given standard types."""
+"""Tables of any supported format, renamed to the standard columns and given standard types."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,40 +7,12 @@ import polars as pl
 
 from bridgerec.config import Domain, Workspace
 from bridgerec.data import schema
-from bridgerec.errors import DataError
-
-FORMATS = (".csv", ".jsonl", ".ndjson", ".parquet")
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+from bridgerec.data.readers.convert import interaction_types, text_id
+from bridgerec.data.readers.scan import TableProblem, collect, scan_table
 
 
-def scan_table(path: Path) -> pl.LazyFrame:
-    """Open a table lazily; the format follows the file's ending (`.gz` is allowed for text).
-
-    Raises:
-        DataError: the file is missing, empty, unreadable, or of an unknown format.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist. Correct its path in params.yaml (data.domains).")
-    suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "")
-    try:
-        if suffix == ".parquet":
-            frame = pl.scan_parquet(path)
-        elif suffix == ".csv":
-            frame = pl.scan_csv(path, infer_schema_length=10_000)
-        elif suffix in (".jsonl", ".ndjson"):
-            frame = pl.scan_ndjson(path, infer_schema_length=10_000)
-        else:
-            raise DataError(
-                f"{path}: the format {suffix!r} is unknown; use one of {', '.join(FORMATS)}."
-            )
-        frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as {suffix[1:]}: {error}") from error
-    return frame
-
-
-def standard_columns(
-    path: Path, mapping: dict[str, str], known: Iterable[str], domain: str
+def _standard_columns(
+    path: Path, mapping: dict[str, str], known: Iterable[str], domain: str, keys: str
 ) -> pl.LazyFrame:
     """Select and rename the columns of a table.
 
@@ -48,94 +20,103 @@ def standard_columns(
     domains may share one file.
 
     Raises:
-        DataError: the mapping names an unknown standard column or one the table lacks.
+        TableProblem: the mapping names an unknown standard column or one the table lacks.
     """
     frame = scan_table(path)
     present = frame.collect_schema().names()
     wrong = sorted(set(mapping) - set(known))
     if wrong:
-        raise DataError(
-            f"{path}: the column mapping names {wrong}; the standard columns are {list(known)}."
-        )
+        raise TableProblem(
+            path, "wrong_mapping", f"is mapped to columns that do not exist: {wrong}",
+            f"Under {keys} in params.yaml only these may stand on the left: {list(known)}",
+        )  # fmt: skip
     absent = sorted(column for column in mapping.values() if column not in present)
     if absent:
-        raise DataError(f"{path} has no column {absent}, which params.yaml maps. It has {present}.")
+        raise TableProblem(
+            path, "missing_columns",
+            f"has no column(s) {absent}, which params.yaml maps. Found: {present}",
+            f"Correct the names under {keys}",
+        )  # fmt: skip
     if "domain" in present:
-        frame = frame.filter(pl.col("domain") == domain)
+        frame = frame.filter(pl.col("domain").cast(pl.String) == domain)
     own = {name: mapping.get(name, name) for name in known}
     return frame.select(pl.col(own[n]).alias(n) for n in own if own[n] in present)
 
 
-def _require(frame: pl.LazyFrame, names: Iterable[str], path: Path, keys: str) -> None:
+def _require(frame: pl.LazyFrame, names: Iterable[str], path: Path, keys: str | None) -> None:
     present = frame.collect_schema().names()
     absent = [name for name in names if name not in present]
     if absent:
-        raise DataError(
-            f"{path} lacks the column(s) {absent}. Rename them, or map them in params.yaml "
-            f"under {keys}. Found: {present}."
-        )
+        found = scan_table(path).collect_schema().names()
+        mapping = f", or map them in params.yaml, as in `{keys}: {{{absent[0]}: THE_COLUMN}}`"
+        raise TableProblem(
+            path, "missing_columns", f"lacks the column(s) {absent}. Found: {found}",
+            f"Rename the columns{mapping if keys else ''}",
+        )  # fmt: skip
 
 
-def _seconds(frame: pl.LazyFrame, unit: str, path: Path) -> pl.Expr:
-    kind = frame.collect_schema()["timestamp"]
-    column = pl.col("timestamp")
-    if kind == pl.String:
-        column = column.str.to_datetime(time_zone="UTC", strict=False).dt.epoch("s")
-    elif isinstance(kind, pl.Datetime) or kind == pl.Date:
-        column = column.dt.epoch("s")
-    elif kind.is_integer():
-        column = column // _PER_SECOND[unit]
-    elif kind.is_float():
-        column = (column / _PER_SECOND[unit]).floor()
-    else:
-        raise DataError(f"{path}: timestamp has type {kind}; numbers, dates or ISO texts can be.")
-    return column.cast(pl.Int64)
+def raw_interactions(workspace: Workspace, name: str, domain: Domain) -> pl.LazyFrame:
+    """Interactions of one domain with standard names and the types of the file.
+
+    Raises:
+        TableProblem: a required column is missing, or there is neither timestamp nor position.
+    """
+    path, keys = workspace.table(domain.interactions), f"data.domains.{name}.interaction_columns"
+    frame = _standard_columns(
+        path, domain.interaction_columns, schema.INTERACTION_COLUMNS, name, keys
+    )
+    _require(frame, schema.INTERACTION_REQUIRED, path, keys)
+    if not set(schema.INTERACTION_ORDER) & set(frame.collect_schema().names()):
+        _require(frame, ["timestamp"], path, keys)
+    return frame
+
+
+def typed_interactions(frame: pl.LazyFrame, domain: Domain, path: Path) -> pl.LazyFrame:
+    """Standard types for `raw_interactions`; a value that does not fit its type is null."""
+    types = interaction_types(frame.collect_schema(), domain.timestamp_unit, path)
+    return frame.select(types.values())
 
 
 def read_interactions(
     workspace: Workspace, name: str, domain: Domain, columns: Iterable[str] | None = None
 ) -> pl.LazyFrame:
-    """Interactions of one domain: `user_id, item_id` as text, `timestamp` in whole seconds
-    (UTC), `kind` as text, `value` as float, `position` as integer; absent ones stay absent.
+    """Interactions of one domain: `user_id, item_id` as text (null where blank), `timestamp` in
+    whole seconds (UTC), `kind` as text, `value` as float, `position` as integer.
+
+    Absent columns stay absent; a value that does not fit its type is null.
 
     Raises:
-        DataError: a required column is missing, or there is neither timestamp nor position.
+        TableProblem: a required column is missing, or there is neither timestamp nor position.
     """
-    path = workspace.table(domain.interactions)
-    keys = f"data.domains.{name}.interaction_columns"
-    wanted = columns or schema.INTERACTION_COLUMNS
-    frame = standard_columns(path, domain.interaction_columns, schema.INTERACTION_COLUMNS, name)
-    _require(frame, schema.INTERACTION_REQUIRED, path, keys)
+    frame = raw_interactions(workspace, name, domain)
+    typed = typed_interactions(frame, domain, workspace.table(domain.interactions))
     present = frame.collect_schema().names()
-    if not set(schema.INTERACTION_ORDER) & set(present):
-        _require(frame, ["timestamp"], path, keys)
-    casts = {"user_id": pl.String, "item_id": pl.String, "kind": pl.String, "value": pl.Float64}
-    selected = [
-        _seconds(frame, domain.timestamp_unit, path).alias("timestamp")
-        if c == "timestamp"
-        else pl.col(c).cast(casts.get(c, pl.Int64))
-        for c in wanted
-        if c in present
-    ]
-    return frame.select(selected)
+    return typed.select(c for c in columns or schema.INTERACTION_COLUMNS if c in present)
 
 
 def read_items(workspace: Workspace, name: str, domain: Domain) -> pl.DataFrame:
-    """The catalogue of one domain with all standard columns as text ("" where absent)."""
-    path = workspace.table(domain.items)
-    frame = standard_columns(path, domain.item_columns, schema.ITEM_COLUMNS, name)
-    _require(frame, schema.ITEM_REQUIRED, path, f"data.domains.{name}.item_columns")
+    """The catalogue of one domain with all standard columns as text: a missing or blank
+    `item_id` is null, any other missing text ""."""
+    path, keys = workspace.table(domain.items), f"data.domains.{name}.item_columns"
+    frame = _standard_columns(path, domain.item_columns, schema.ITEM_COLUMNS, name, keys)
+    _require(frame, schema.ITEM_REQUIRED, path, keys)
     present = frame.collect_schema().names()
-    return frame.select(
+    texts = [
         (pl.col(c).cast(pl.String).fill_null("") if c in present else pl.lit("")).alias(c)
-        for c in schema.ITEM_COLUMNS
-    ).collect()
+        for c in schema.ITEM_COLUMNS[1:]
+    ]
+    return collect(frame.select(text_id("item_id"), *texts), path)
 
 
-def read_identities(workspace: Workspace, path: str) -> pl.DataFrame:
-    """The optional mapping of accounts to people: `domain, user_id, person_id` as text."""
-    frame = scan_table(workspace.table(path))
-    _require(frame, ("domain", "user_id", "person_id"), workspace.table(path), "data.identities")
-    return frame.select(
-        pl.col(c).cast(pl.String) for c in ("domain", "user_id", "person_id")
-    ).collect()
+def read_identities(workspace: Workspace, table: str) -> pl.DataFrame:
+    """The optional mapping of accounts to people: `domain, user_id, person_id` as text, without
+    incomplete rows and copies.
+
+    Raises:
+        TableProblem: the file is missing or unreadable, or lacks a column.
+    """
+    path = workspace.table(table)
+    frame = scan_table(path)
+    _require(frame, schema.IDENTITY_COLUMNS, path, None)
+    rows = frame.select(text_id(c) for c in schema.IDENTITY_COLUMNS)
+    return collect(rows, path).drop_nulls().unique(maintain_order=True)

@@ -1,0 +1,119 @@
+"""`bridgerec init` among a user's own files."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from bridgerec.cli.app import app
+from bridgerec.cli.init import create
+from bridgerec.config import Workspace
+from bridgerec.errors import BridgeRecError, ConfigError, DataError
+
+Tables = dict[str, tuple[Path, Path]]
+
+
+@pytest.fixture
+def tables(small_workspace: Workspace) -> Tables:
+    folder = small_workspace.root / "data"
+    return {
+        d: (folder / d / "interactions.csv", folder / d / "items.csv") for d in ("left", "right")
+    }
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name", ["dvc.yaml", "bentofile.yaml", "expectations/items.json", "data/left/x.csv", "data.dvc"]
+)
+def test_nothing_that_exists_is_overwritten(tables: Tables, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "new"
+    (root / name).parent.mkdir(parents=True)
+    (root / name).write_text("mine")
+    with pytest.raises(ConfigError, match="exists already") as error:
+        create(root, tables, ())
+    assert name.removesuffix("/items.json").removesuffix("/x.csv") in str(error.value)
+    assert content(root) == {name: b"mine"}
+
+
+def test_gitignore_grows_and_other_files_stay(tables: Tables, tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    root.mkdir()
+    (root / ".gitignore").write_text("*.log\n/reports/")
+    (root / "notes.txt").write_text("mine")
+    create(root, tables, ())
+    lines = (root / ".gitignore").read_text().splitlines()
+    assert lines[:2] == ["*.log", "/reports/"]
+    assert {"/data", "/artifacts/", "/traffic/"} < set(lines)
+    assert lines.count("/reports/") == 1
+    assert (root / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("stage", ["table", "dvc"])
+def test_a_failure_leaves_nothing_behind(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    root = tmp_path / "new"
+    if stage == "table":
+        tables["right"][1].write_bytes(b'item_id,title\n"r00,\xff\n')
+        error: type[Exception] = DataError
+    else:
+
+        def fail(root: Path) -> None:
+            (root / ".dvc").mkdir()
+            raise BridgeRecError("dvc")
+
+        monkeypatch.setattr("bridgerec.cli.init._version", fail)
+        error = BridgeRecError
+    with pytest.raises(error):
+        create(root / "deep", tables, ())
+    assert not root.exists()
+    root.mkdir()
+    (root / ".gitignore").write_text("*.log\n")
+    (root / "data").mkdir()
+    (root / "data" / "raw.csv").write_text("mine")
+    before = content(root)
+    with pytest.raises(error):
+        create(root, tables, ())
+    assert content(root) == before
+    assert sorted(p.name for p in root.rglob("*")) == [".gitignore", "data", "raw.csv"]
+
+
+def test_a_text_among_numbers_is_kept_for_validate(tables: Tables, tmp_path: Path) -> None:
+    path = tables["left"][0]
+    rows = pl.read_csv(path).with_columns(pl.lit("1.5").alias("value"))
+    rows[7, "value"] = "many"
+    rows.write_csv(path)
+    create(tmp_path / "new", tables, ())
+    found = pl.read_parquet(tmp_path / "new" / "data" / "left" / "interactions.parquet")
+    assert found["value"][7] == "many"
+    assert found.schema["timestamp"] == pl.Int64
+
+
+def test_paths_start_at_the_directory_option(tables: Tables, tmp_path: Path) -> None:
+    domain = "my-shop=data/left/interactions.csv,data/left/items.csv"
+    arguments = ["init", "shop", "-C", str(tmp_path), "--domain", domain]
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 0, found.exception
+    assert Workspace.open(tmp_path / "shop").params.target_domains == ("my-shop",)
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        (["a=x.csv,y.csv", "a=z.csv,y.csv"], "given twice"),
+        (["my shop=x.csv,y.csv"], "must begin with a letter"),
+        (["../up=x.csv,y.csv"], "must begin with a letter"),
+        (["a=x.csv"], "two tables"),
+        (["a=x.csv,"], "two tables"),
+    ],
+)
+def test_wrong_domains(tmp_path: Path, domains: list[str], message: str) -> None:
+    arguments = ["init", str(tmp_path / "new"), *(f"--domain={d}" for d in domains)]
+    found = CliRunner().invoke(app, arguments)
+    assert isinstance(found.exception, ConfigError)
+    assert message in str(found.exception)
+    assert not (tmp_path / "new").exists()
