@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 Floats = NDArray[np.float32]
-SHARD = 2048  # texts between two writes to the cache
+SHARD = 8192  # texts between two writes to the cache
 LEAST_TOKENS = 32  # smaller float32 products run through kernels that round in another order
 
 
