@@ -9,7 +9,7 @@ Rows of validation and test are never seen.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,15 @@ K = 10
 
 class BlendConfig(CandidateConfig):
     """`members` as under `models` in params.yaml; `edges`: lengths of the target history at
-    which a new set of weights begins; `max_cases` people per set are looked at."""
+    which a new set of weights begins; `max_cases` people per set are looked at.  `holdout` is the
+    newest share of the rows by time, or "last": everybody's last row.  It should be like the
+    protocol that judges: the first for `temporal`, the second for `leave_last`."""
 
     members: dict[str, Model] = Field(min_length=1)
     edges: tuple[int, ...] = (1, 5, 10)
-    holdout: float = Field(0.1, gt=0, lt=1)
+    holdout: Annotated[float, Field(gt=0, lt=1)] | Literal["last"] = 0.1
     hidden: float = Field(0.2, ge=0, lt=1)
-    max_cases: int = Field(500, ge=10)
+    max_cases: int = Field(1500, ge=10)
 
 
 class Blend(Candidate):
@@ -66,7 +68,7 @@ class Blend(Candidate):
         c, rows, rng = self.config, training.histories, np.random.default_rng(self.seed)
         person, n = rows.rows, len(rows)
         domain = training.catalogue.domain_of(rows.items)
-        if training.timestamp is None:
+        if training.timestamp is None or c.holdout == "last":
             newer = (rows.age == 0) & (rows.lengths[person] >= 3)
         else:
             newer = training.timestamp >= np.quantile(training.timestamp, 1 - c.holdout)
