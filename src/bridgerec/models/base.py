@@ -62,6 +62,10 @@ class Candidate(ABC):
         i = self.domains.index(domain)
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
+    def domain_of(self, items: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The number of the domain of each item index; -1 stays -1."""
+        return np.searchsorted(self.offsets, items, side="right") - 1
+
     @property
     def n_items(self) -> int:
         return int(self.offsets[-1])
@@ -104,6 +108,11 @@ class Candidate(ABC):
                     "offsets": self.offsets.tolist(),
                 },
             )
+
+
+def under(arrays: Arrays, prefix: str) -> Arrays:
+    """The arrays whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
 
 
 def find_class(use: str) -> type[Candidate]:

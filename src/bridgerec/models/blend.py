@@ -18,7 +18,7 @@ from pydantic import Field
 from bridgerec.config import Model
 from bridgerec.data.dataset import Cases, Histories, Training, group_rows
 from bridgerec.errors import ConfigError
-from bridgerec.models.base import Arrays, Candidate, CandidateConfig, build
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig, build, under
 
 Floats = NDArray[np.float32]
 GRID = (0.0, 0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0)  # what a weight may be beside the strongest
@@ -151,16 +151,10 @@ class Blend(Candidate):
         return {**members, **{f">{d}": w for d, w in self.weights.items()}}
 
     def restore(self, arrays: Arrays) -> None:
-        self.weights = {k[1:]: a for k, a in arrays.items() if k.startswith(">")}
+        self.weights = under(arrays, ">")
         for name, member in self.members.items():
             member._shape(self.domains, self.offsets)
-            member.restore(
-                {
-                    k.removeprefix(f"{name}/"): a
-                    for k, a in arrays.items()
-                    if k.startswith(f"{name}/")
-                }
-            )
+            member.restore(under(arrays, f"{name}/"))
 
 
 def standardised(scores: Floats) -> Floats:

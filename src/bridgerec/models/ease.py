@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.errors import ArtifactError
-from bridgerec.models.base import Arrays, Candidate, CandidateConfig
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.linear import Dual, Primal, Solved
 from bridgerec.models.sparse import matrix
 
@@ -76,7 +76,5 @@ class EASE(Candidate):
         names = {key.split(".")[0] for key in arrays}
         self.parts = {}
         for name in sorted(names):
-            own = {
-                k.removeprefix(f"{name}."): a for k, a in arrays.items() if k.startswith(f"{name}.")
-            }
+            own = under(arrays, f"{name}.")
             self.parts[name] = (Primal if "b" in own else Dual).of(own)

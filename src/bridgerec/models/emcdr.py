@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy import sparse
 
 from bridgerec.data.dataset import Histories, Training
-from bridgerec.models.base import Arrays, Candidate, CandidateConfig
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.factors import factorise, fold_in
 from bridgerec.models.sparse import matrix
 
@@ -101,12 +101,8 @@ class EMCDR(Candidate):
         }
 
     def restore(self, arrays: Arrays) -> None:
-        self.factors = {
-            k.removeprefix("factors."): a for k, a in arrays.items() if k.startswith("factors.")
-        }
-        self.bridges = {
-            k.removeprefix("bridges."): a for k, a in arrays.items() if k.startswith("bridges.")
-        }
+        self.factors = under(arrays, "factors.")
+        self.bridges = under(arrays, "bridges.")
 
 
 def _mean(rows: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -122,7 +122,7 @@ class Sequence(Candidate):
         c, n_domains = self.config, len(self.domains)
         table, strength = (torch.from_numpy(part) for part in _left_aligned(rows))
         real = table >= 0
-        kind = torch.from_numpy(np.searchsorted(self.offsets, table.numpy(), side="right") - 1)
+        kind = torch.from_numpy(self.domain_of(table.numpy()))
         negatives = [self._negatives(d, rng) for d in self.domains]
         pieces = [table[real], *(items for items, _ in negatives)]
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
@@ -163,7 +163,7 @@ class Sequence(Candidate):
         table = torch.from_numpy(_left_aligned(recent)[0]).clamp(min=0)
         d, block = self.domains.index(target), self.block(target)
         with torch.inference_mode():
-            kind = torch.from_numpy(np.searchsorted(self.offsets, table.numpy(), side="right") - 1)
+            kind = torch.from_numpy(self.domain_of(table.numpy()))
             states = self.net.sequence(self.items[table], kind)
             last = states[torch.arange(len(table)), torch.from_numpy(recent.lengths)]
             users = F.normalize(last @ self.net.head[d], dim=1)

@@ -145,7 +145,7 @@ class TwoTower(Candidate):
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         t, block = self.domains.index(target), self.block(target)
-        kind = np.searchsorted(self.offsets, histories.items, side="right") - 1
+        kind = self.domain_of(histories.items)
         weight = self.config.recency**histories.age * self.gate[t, kind]
         users = np.zeros((len(histories), self.items.shape[1]), dtype=np.float32)
         np.add.at(users, histories.rows, self.items[histories.items] * weight[:, None])
