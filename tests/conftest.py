@@ -7,6 +7,7 @@ import sys
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,9 +94,9 @@ def training() -> Training:
         }
     )
     rows = [[*rng.choice(np.arange(n % 3, 60, 3), 9, replace=False).tolist()] for n in range(120)]
-    histories = Histories.of(rows)
+    time = rng.integers(1_600_000_000, 1_630_000_000, 120 * 9).reshape(120, 9)
+    histories = replace(Histories.of(rows), timestamp=np.sort(time, axis=1).ravel())
     taste = np.eye(3)[np.arange(60) % 3]
     vectors = np.hstack([taste, 0.3 * rng.normal(size=(60, 13))]).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    time = rng.integers(1_600_000_000, 1_630_000_000, len(histories.items))
-    return Training(Catalogue(items), np.arange(120), histories, time, vectors)
+    return Training(Catalogue(items), np.arange(120), histories, vectors)

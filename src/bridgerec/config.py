@@ -31,6 +31,7 @@ def check_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(check_name)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Protocol = Literal["temporal", "leave_last", "cold_start"]
+BLEND = "blend"  # its name in the evaluation
 Metric = Annotated[str, Field(pattern=r"^(precision|recall|f1|ndcg|hr|mrr|map)@\d+$")]
 
 
@@ -138,6 +139,14 @@ class Model(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Blending(Strict):
+    """Whom the blend mixes (`members`; empty: every candidate) and the options of
+    `bridgerec.models.blend.BlendConfig`."""
+
+    members: tuple[Name, ...] = ()
+    options: dict[str, Any] = {}
+
+
 class Evaluation(Strict):
     ks: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20)
     seeds: int = Field(3, ge=1)  # for candidates that train with randomness
@@ -190,6 +199,7 @@ class Params(Strict):
     embed: Embed = Embed()
     candidates: tuple[Name, ...] = Field(min_length=1)
     models: dict[Name, Model]
+    blend: Blending | None = None
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     service: Service = Service()
@@ -198,6 +208,11 @@ class Params(Strict):
     @property
     def target_domains(self) -> tuple[str, ...]:
         return self.targets or tuple(self.data.domains)
+
+    @property
+    def competitors(self) -> tuple[str, ...]:
+        """Everything that is evaluated: the candidates, and the blend of them."""
+        return self.candidates if self.blend is None else (*self.candidates, BLEND)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
@@ -209,6 +224,12 @@ class Params(Strict):
             raise ValueError(f"candidates: {absent} have no entry under models")
         if len(set(self.candidates)) < len(self.candidates):
             raise ValueError("candidates: a name is listed twice")
+        if BLEND in self.candidates:
+            raise ValueError(f"candidates: {BLEND} is what the section blend is called")
+        if self.blend is not None:
+            strange = [m for m in self.blend.members if m not in self.candidates]
+            if strange:
+                raise ValueError(f"blend.members: {strange} are not among the candidates")
         if self.gate.protocol not in self.split.protocols:
             raise ValueError(f"gate.protocol: {self.gate.protocol} is not in split.protocols")
         if self.gate.baseline not in self.candidates:
@@ -284,6 +305,9 @@ class Workspace:
         return self.root / "artifacts" / "cache" / "embeddings"
 
     def candidate(self, name: str) -> Path:
+        """Where the trained models of a competitor lie: SPLIT/seed-I."""
+        if name == BLEND:
+            return self.root / "artifacts" / BLEND
         return self.root / "artifacts" / "candidates" / name
 
     @property

@@ -7,7 +7,7 @@ indices, oldest first.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from bridgerec.runtime import read_json
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+NOW = np.iinfo(np.int64).max  # a moment after everything that is known
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,16 @@ class Catalogue:
 class Histories:
     """A batch of histories: row i holds `items[indptr[i]:indptr[i + 1]]`, oldest first.
 
-    Shapes: `indptr` (batch + 1,), `items` and `weights` (total length,).
+    Shapes: `indptr` (batch + 1,), `items`, `weights` and `timestamp` (total length,), `asked`
+    (batch,).  Times are seconds; None where the data have an order only.  `asked` is the moment
+    of the question; None: right after the newest entry.
     """
 
     indptr: NDArray[np.int64]
     items: NDArray[np.int32]
     weights: NDArray[np.float32]
+    timestamp: NDArray[np.int64] | None = None
+    asked: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -109,25 +114,39 @@ class Histories:
         a hundred views do not drown everything else."""
         return np.where(self.weights > 1, 1 + np.log(np.maximum(self.weights, 1)), self.weights)
 
+    @property
+    def moment(self) -> NDArray[np.int64]:
+        """When each row is asked about, shape (batch,): `asked`, or the newest entry's time, or
+        `NOW` where nothing is known."""
+        if self.asked is not None:
+            return self.asked
+        moment = np.full(len(self), NOW)
+        if self.timestamp is not None:
+            filled = self.lengths > 0
+            moment[filled] = self.timestamp[self.indptr[1:][filled] - 1]
+        return moment
+
     def batch(self, start: int, stop: int) -> "Histories":
         """Rows start..stop-1."""
-        stop = min(stop, len(self))
-        low, high = int(self.indptr[start]), int(self.indptr[stop])
-        return Histories(
-            self.indptr[start : stop + 1] - low, self.items[low:high], self.weights[low:high]
-        )
+        return self.take(np.arange(start, min(stop, len(self))))
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Histories":
         """The given rows, in the given order."""
         lengths = self.lengths[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         source = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
-        return Histories(indptr, self.items[source], self.weights[source])
+        return self._at(indptr, source, None if self.asked is None else self.asked[rows])
+
+    def _at(
+        self, indptr: NDArray[np.int64], entries: NDArray[Any], asked: NDArray[np.int64] | None
+    ) -> "Histories":
+        time = None if self.timestamp is None else self.timestamp[entries]
+        return Histories(indptr, self.items[entries], self.weights[entries], time, asked)
 
     def where(self, keep: NDArray[np.bool_]) -> "Histories":
         """Only the entries with `keep` (total length,) true; rows may become empty."""
         kept = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)
-        return Histories(kept[self.indptr], self.items[keep], self.weights[keep])
+        return self._at(kept[self.indptr], keep, self.asked)
 
     def within(self, block: slice) -> "Histories":
         """Only the entries whose item lies in `block`."""
@@ -143,12 +162,15 @@ class Histories:
 
 
 def group_rows(
-    user: NDArray[np.integer[Any]], item: NDArray[np.int32], weight: NDArray[np.float32]
+    user: NDArray[np.integer[Any]],
+    item: NDArray[np.int32],
+    weight: NDArray[np.float32],
+    timestamp: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], Histories]:
     """Ragged rows from entries that are sorted by user; returns (users, histories)."""
     users, start = np.unique(user, return_index=True)
     indptr = np.append(start, len(user)).astype(np.int64)
-    return users.astype(np.int64), Histories(indptr, item, weight)
+    return users.astype(np.int64), Histories(indptr, item, weight, timestamp)
 
 
 @dataclass(frozen=True)
@@ -212,40 +234,40 @@ class Split:
             info=info,
         )
 
+    def _rows(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Histories]:
+        time = None if self.timestamp is None else self.timestamp[chosen]
+        return group_rows(self.user[chosen], self.item[chosen], self.weight[chosen], time)
+
     def training(self) -> "Training":
         """What models may learn from: the training rows that pass the k-core filter."""
-        keep = self.fit
-        users, histories = group_rows(self.user[keep], self.item[keep], self.weight[keep])
-        timestamp = None if self.timestamp is None else self.timestamp[keep]
-        return Training(self.catalogue, users, histories, timestamp)
+        return Training(self.catalogue, *self._rows(self.fit))
 
     def cases(self, part: Part, target: str) -> Cases:
-        """People with rows of `part` in `target`, their past before that part, and those rows."""
+        """People with rows of `part` in `target`, their past before that part, and those rows.
+
+        Where the part begins at one moment for everybody, the question is asked then.
+        """
         number = PARTS.index(part)
         block = self.catalogue.block(target)
         inside = (self.item >= block.start) & (self.item < block.stop)
-        asked = inside & (self.part == number)
-        users, relevant = group_rows(self.user[asked], self.item[asked], self.weight[asked])
-        known = (self.part < number) & np.isin(self.user, users)
-        past_users, past = group_rows(self.user[known], self.item[known], self.weight[known])
+        users, relevant = self._rows(inside & (self.part == number))
+        past_users, past = self._rows((self.part < number) & np.isin(self.user, users))
         lengths = np.zeros(len(users), dtype=np.int64)
         lengths[np.searchsorted(users, past_users)] = past.lengths
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Cases(target, users, Histories(indptr, past.items, past.weights), relevant)
+        cuts = self.info.get("cuts")
+        asked = None if cuts is None else np.full(len(users), cuts[number - 1], dtype=np.int64)
+        return Cases(target, users, replace(past, indptr=indptr, asked=asked), relevant)
 
 
 @dataclass(frozen=True)
 class Training:
-    """The rows a model is fitted on.
-
-    `histories` has one row per training user (all domains merged, oldest first) and
-    `timestamp` runs along its entries (None where the data has an order only).
-    """
+    """The rows a model is fitted on: `histories` has one row per training user, all domains
+    merged, oldest first."""
 
     catalogue: Catalogue
     users: NDArray[np.int64]
     histories: Histories
-    timestamp: NDArray[np.int64] | None
     vectors: NDArray[np.float32] | None = None  # (n_items, size), whitened, unit length
 
     @property

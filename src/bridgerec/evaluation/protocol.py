@@ -30,7 +30,9 @@ class Ranking:
     top: NDArray[np.int64]
 
 
-def evaluate(candidate: Candidate, cases: Cases, k: int = 20, batch_size: int = 512) -> Ranking:
+def evaluate(
+    candidate: Candidate, cases: Cases, k: int = 20, batch_size: int = 512, part: Part = "test"
+) -> Ranking:
     """Full ranking of the target's items for every case, seen items masked."""
     block = candidate.block(cases.target)
     found_ranks, found_top = [], []
@@ -38,7 +40,11 @@ def evaluate(candidate: Candidate, cases: Cases, k: int = 20, batch_size: int = 
         histories = cases.histories.batch(start, start + batch_size)
         relevant = _local(cases.relevant.batch(start, start + batch_size), block.start)
         seen = _local(histories.within(block), block.start)
-        scores = candidate.score(histories, cases.target)
+        if part == "validation":
+            users = cases.users[start : start + batch_size]
+            scores = candidate.cross_score(histories, cases.target, users)
+        else:
+            scores = candidate.score(histories, cases.target)
         found_ranks.append(ranks(scores, seen, relevant))
         scores[seen.rows, seen.items] = -np.inf
         size = min(k, scores.shape[1])
@@ -70,16 +76,16 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
     for name in described:
         split = Split.read(workspace.prepared, name, catalogue)
         training = split.training()
-        models = {c: _models(workspace.candidate(c) / name, catalogue) for c in params.candidates}
+        models = {c: _models(workspace.candidate(c) / name, catalogue) for c in params.competitors}
         for part in ASKED:
-            metrics[part][name] = {c: {} for c in params.candidates}
+            metrics[part][name] = {c: {} for c in params.competitors}
             counts[part][name] = {}
             for target in split.targets:
                 cases = split.cases(part, target)
                 if len(cases) == 0:
                     continue
                 say(f"{name}, {part}, {target}: {len(cases):,} people")
-                judged = _Judge(cases, training, catalogue, params)
+                judged = _Judge(cases, part, training, catalogue, params)
                 for c, seeds in models.items():
                     metrics[part][name][c][target] = judged.judge(c, seeds)
                 counts[part][name][target] = judged.sizes
@@ -118,9 +124,9 @@ class _Judge:
     """All candidates on the same cases, with shared segments and resamples."""
 
     def __init__(
-        self, cases: Cases, training: Training, catalogue: Catalogue, params: Params
+        self, cases: Cases, part: Part, training: Training, catalogue: Catalogue, params: Params
     ) -> None:
-        self.cases, self.config = cases, params.evaluation
+        self.cases, self.part, self.config = cases, part, params.evaluation
         self.block = catalogue.block(cases.target)
         self.segments: list[Segment] = list(segments(cases, training, catalogue))
         count = np.bincount(training.histories.items, minlength=len(catalogue))
@@ -137,7 +143,7 @@ class _Judge:
     def judge(self, name: str, seeds: list[Candidate]) -> dict[str, dict[str, Any]]:
         """Segment -> metric -> value, low, high; metrics are averaged over seeds per person."""
         k = max(self.config.ks)
-        rankings = [evaluate(m, self.cases, k, self.config.batch_size) for m in seeds]
+        rankings = [evaluate(m, self.cases, k, self.config.batch_size, self.part) for m in seeds]
         sampled = [self._sampled(ranking) for ranking in rankings]
         result: dict[str, dict[str, Any]] = {}
         for segment in self.segments:

@@ -45,6 +45,7 @@ class Candidate(ABC):
         self.domains: tuple[str, ...] = ()
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.catalogue = ""
+        self.folder = Path()  # where it was loaded from
 
     def train(self, training: Training) -> None:
         """Fit on the training rows and remember the shape of the catalogue."""
@@ -81,6 +82,15 @@ class Candidate(ABC):
         Seen items are not masked here.  Empty histories are allowed and must give finite
         scores.
         """
+
+    def cross_score(
+        self, histories: Histories, target: str, users: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Scores for people of the validation part, shape as of `score`.
+
+        A candidate that learns from that part (a blend) answers with what it learned from others.
+        """
+        return self.score(histories, target)
 
     @abstractmethod
     def arrays(self) -> Arrays:
@@ -162,6 +172,7 @@ def load(path: Path) -> Candidate:
     candidate = found(found.config_class.model_validate(meta["config"]), meta["seed"])
     candidate._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
     candidate.catalogue = meta["catalogue"]
+    candidate.folder = path
     candidate.restore(arrays)
     return candidate
 

@@ -1,160 +1,214 @@
-"""Blend: several candidates, mixed with weights that depend on what is known of a person.
+"""Blend: several trained candidates, mixed with weights that depend on what is known of a person.
 
-Stacking (Wolpert 1992): the members are fitted on the older part of the training rows, the weights
-are chosen for NDCG on the newer part, and then the members are fitted again on everything.  A
-share of the overlapping people loses all rows of one domain in the first round, so that the weights
-for people without a history in the target are learned too.  Scores are standardised per person.
-Rows of validation and test are never seen.
+Stacking (Wolpert 1992; feature-weighted, Sill et al. 2009).  The members are trained on the
+training rows by their own stages; the blend learns how much to trust whom (`training.mixing`) on
+the validation part: per length of the history in the target, and by how much somebody followed
+trends so far.  Scores are standardised per person, so that a member that is missing leaves
+the others' mixture as it was.
+
+Validation is also where the gate compares candidates.  Hence the people are dealt into folds, and
+`cross_score` answers for each fold with weights that were learned from the others.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Annotated, Any, Literal
+import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bridgerec.config import Model
-from bridgerec.data.dataset import Cases, Histories, Training, group_rows
-from bridgerec.errors import ConfigError
-from bridgerec.models.base import Arrays, Candidate, CandidateConfig, build, under
+from bridgerec.data.dataset import Cases, Histories, Training
+from bridgerec.errors import ArtifactError
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, under
+from bridgerec.models.trends import Trends
+from bridgerec.training.mixing import Choices, Mixture, learn_mixture
 
 Floats = NDArray[np.float32]
-GRID = (0.0, 0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0)  # what a weight may be beside the strongest
-K = 10
+FOLDS = 2
+HALF_LIFE = 5.0  # days: what counts as a trend when people are told apart by them
+RECENT = 5  # entries
+PADDING = np.float32(-1e9)
 
 
 class BlendConfig(CandidateConfig):
-    """`members` as under `models` in params.yaml; `edges`: lengths of the target history at
-    which a new set of weights begins; `max_cases` people per set are looked at.  `holdout` is the
-    newest share of the rows by time, or "last": everybody's last row.  It should be like the
-    protocol that judges: the first for `temporal`, the second for `leave_last`."""
+    """`members`: where each trained candidate lies, relative to the blend's own folder.
+    `edges`: lengths of the target history at which new weights begin.  Weights are learned from
+    at most `max_cases` people per target, each with the `top` items of every member and `others`
+    at random.  Members below `least` of the largest mean weight are left out."""
 
-    members: dict[str, Model] = Field(min_length=1)
+    members: dict[str, str] = {}
     edges: tuple[int, ...] = (1, 5, 10)
-    holdout: Annotated[float, Field(gt=0, lt=1)] | Literal["last"] = 0.1
-    hidden: float = Field(0.2, ge=0, lt=1)
-    max_cases: int = Field(1500, ge=10)
+    max_cases: int = Field(3000, ge=10)
+    top: int = Field(100, ge=1)
+    others: int = Field(400, ge=1)
+    regularization: float = Field(0.001, ge=0)
+    steps: int = Field(60, ge=1)
+    least: float = Field(0.02, ge=0, lt=1)
 
 
 class Blend(Candidate):
-    """score = sum over members of weight(target, target history length) * standardised score."""
+    """score = sum over members of w(target, history) * standardised score."""
 
     config_class = BlendConfig
 
-    def __init__(self, config: CandidateConfig | None = None, seed: int = 0) -> None:
-        super().__init__(config, seed)
-        if config is None:
-            raise ConfigError("a blend needs `members`: candidates with their options.")
-        self.members = self._build()
-        self.random = any(m.random for m in self.members.values())  # type: ignore[misc]
-        self.uses_vectors = any(m.uses_vectors for m in self.members.values())  # type: ignore[misc]
-
-    def _build(self) -> dict[str, Candidate]:
-        return {name: build(name, m, self.seed) for name, m in self.config.members.items()}
-
     def fit(self, training: Training) -> None:
-        older, asked = self._hold_out(training)
-        for member in self.members.values():
-            member.train(older)
-        self.weights = {d: self._weigh(cases) for d, cases in asked.items()}
-        self.members = self._build()
-        for member in self.members.values():
-            member.train(training)
+        raise ArtifactError("a blend is learned from validation, by the blend stage.")
 
-    def _hold_out(self, training: Training) -> tuple[Training, dict[str, Cases]]:
-        """The rows to fit the members on, and what the weights are chosen by, per target."""
-        c, rows, rng = self.config, training.histories, np.random.default_rng(self.seed)
-        person, n = rows.rows, len(rows)
-        domain = training.catalogue.domain_of(rows.items)
-        if training.timestamp is None or c.holdout == "last":
-            newer = (rows.age == 0) & (rows.lengths[person] >= 3)
-        else:
-            newer = training.timestamp >= np.quantile(training.timestamp, 1 - c.holdout)
-        present = np.zeros((n, len(self.domains)), dtype=bool)
-        present[person, domain] = True
-        # which domain each person loses, -1 for most
-        lost = rng.integers(0, len(self.domains), n)
-        loses = (rng.random(n) < c.hidden) & (present.sum(1) > 1) & present[np.arange(n), lost]
-        lost = np.where(loses, lost, -1)
-        away = lost[person] == domain
-        keep = ~newer & ~away
-        asked = {}
-        for d, name in enumerate(self.domains):
-            wanted = (domain == d) & (newer | away)
-            people, relevant = group_rows(person[wanted], rows.items[wanted], rows.weights[wanted])
-            history = rows.where(keep).take(people)
-            asked[name] = Cases(name, people, history, relevant)
-        left = rows.where(keep)
-        filled = np.flatnonzero(left.lengths)
-        time = None if training.timestamp is None else training.timestamp[keep]
-        older = replace(
-            training, users=training.users[filled], histories=left.take(filled), timestamp=time
+    def learn(self, members: dict[str, Candidate], training: Training, asked: list[Cases]) -> None:
+        """Learn the weights for the targets of `asked` (validation), members being trained.
+
+        Raises:
+            ArtifactError: there is no member, or nobody was asked.
+        """
+        if not members or not any(len(cases) for cases in asked):
+            raise ArtifactError("a blend needs trained members and people in validation.")
+        self._shape(training.catalogue.domains, training.catalogue.offsets)
+        self.catalogue = training.catalogue.fingerprint
+        self.members = members
+        self.trends = Trends.fit(training, (HALF_LIFE,))
+        self.mixtures: dict[str, list[Mixture]] = {}
+        self.scale: dict[str, Floats] = {}
+        usual: list[Floats] = []
+        for cases in asked:
+            if len(cases) == 0:
+                continue
+            raw = self._features(cases.histories)
+            spread = raw.std(0)
+            self.scale[cases.target] = np.stack([raw.mean(0), np.where(spread > 0, spread, 1)])
+            choices, people = self._choices(cases)
+            learn = (self.config.regularization, self.config.steps)
+            n, fold = len(self.config.edges) + 1, people % FOLDS
+            found = learn_mixture(choices, n, *learn)
+            folds = [
+                learn_mixture(choices.take(fold != i), n, *learn)
+                if (fold != i).any()
+                else found
+                for i in range(FOLDS)
+            ]
+            self.mixtures[cases.target] = [*folds, found]
+            usual.append(found.weights(choices.segment, choices.features).mean(0))
+        self._drop(np.max([w / w.max() for w in usual], axis=0) >= self.config.least)
+
+    def _drop(self, kept: NDArray[np.bool_]) -> None:
+        names = [name for name, keep in zip(self.members, kept, strict=True) if keep]
+        self.members = {name: self.members[name] for name in names}
+        self.config = self.config.model_copy(
+            update={"members": {n: p for n, p in self.config.members.items() if n in names}}
         )
-        return older, asked
+        for target, mixtures in self.mixtures.items():
+            self.mixtures[target] = [Mixture(m.a[:, kept], m.b[:, kept]) for m in mixtures]
 
-    def _segment(self, histories: Histories, target: str) -> NDArray[np.int64]:
+    def _choices(self, cases: Cases) -> tuple[Choices, NDArray[np.int64]]:
+        """What the weights are learned from, and the people it is about."""
+        c, rng, block = self.config, np.random.default_rng(self.seed), self.block(cases.target)
+        chosen = np.sort(rng.permutation(len(cases))[: c.max_cases])
+        n_items = block.stop - block.start
+        parts = []
+        for start in range(0, len(chosen), 256):
+            rows = chosen[start : start + 256]
+            histories = cases.histories.take(rows)
+            relevant, seen = cases.relevant.take(rows), histories.within(block)
+            scores = np.stack(self._standardised(histories, cases.target), axis=2)
+            hidden = np.zeros(scores.shape[:2], dtype=bool)
+            hidden[seen.rows, seen.items - block.start] = True
+            right = np.zeros_like(hidden)
+            right[relevant.rows, relevant.items - block.start] = True
+            wanted = right.copy()
+            size = min(c.top, n_items)
+            for m in range(scores.shape[2]):
+                ranked = np.where(hidden, PADDING, scores[:, :, m])
+                best = np.argpartition(-ranked, size - 1, axis=1)[:, :size]
+                np.put_along_axis(wanted, best, True, axis=1)
+            left = ~wanted & ~hidden
+            drawn = left & (rng.random(left.shape) < c.others / np.maximum(left.sum(1), 1)[:, None])
+            copies = np.log(np.maximum(left.sum(1), 1) / np.maximum(drawn.sum(1), 1))
+            for i in range(len(rows)):
+                items = np.flatnonzero((wanted[i] & ~hidden[i]) | drawn[i] | right[i])
+                log_copies = np.where(drawn[i, items], copies[i], 0)
+                parts.append((scores[i, items], right[i, items], log_copies))
+        width = max(len(part[1]) for part in parts)
+        scores = np.zeros((len(parts), width, len(self.members)), dtype=np.float32)
+        right = np.zeros((len(parts), width), dtype=bool)
+        log_copies = np.full((len(parts), width), PADDING, dtype=np.float32)
+        for i, (own, is_right, number) in enumerate(parts):
+            scores[i, : len(own)], right[i, : len(own)] = own, is_right
+            log_copies[i, : len(own)] = number
+        told = self._told(cases.histories.take(chosen), cases.target)
+        return Choices(scores, right, log_copies, *told), cases.users[chosen]
+
+    def _told(self, histories: Histories, target: str) -> tuple[NDArray[np.int64], Floats]:
+        """The segment and the scaled features of each row."""
         known = histories.within(self.block(target)).lengths
-        return np.searchsorted(self.config.edges, known, side="right")
+        mean, spread = self.scale[target]
+        segment = np.searchsorted(self.config.edges, known, side="right")
+        return segment, ((self._features(histories) - mean) / spread).astype(np.float32)
 
-    def _weigh(self, cases: Cases) -> Floats:
-        """Weights (segments, members); a segment with too few cases takes the mean of others."""
-        segment = self._segment(cases.histories, cases.target)
-        rng = np.random.default_rng(self.seed)
-        found: list[Floats | None] = []
-        for number in range(len(self.config.edges) + 1):
-            rows = rng.permutation(np.flatnonzero(segment == number))[: self.config.max_cases]
-            found.append(self._climb(cases, np.sort(rows)) if len(rows) >= 10 else None)
-        known = [w for w in found if w is not None]
-        usual = np.mean(known, axis=0) if known else np.ones(len(self.members))
-        return np.stack([usual if w is None else w for w in found]).astype(np.float32)
+    def _features(self, histories: Histories) -> Floats:
+        """Per row: how popular its items and its newest items were when it met them, how long it
+        is, and how long ago its newest entry was when the question came; shape (n, 4)."""
+        n, length = len(histories), np.maximum(histories.lengths, 1)
+        popular, quiet = np.zeros(len(histories.items)), np.zeros(n)
+        if histories.timestamp is not None:
+            popular = self.trends.of_entries(0, histories.timestamp, histories.items)
+            if histories.asked is not None:
+                filled = histories.lengths > 0
+                newest = histories.timestamp[histories.indptr[1:][filled] - 1]
+                quiet[filled] = np.log1p(np.maximum(histories.asked[filled] - newest, 0) / 86_400)
+        new = histories.age < RECENT
+        found = [
+            np.bincount(histories.rows, popular, n) / length,
+            np.bincount(histories.rows, popular * new, n) / np.minimum(length, RECENT),
+            np.log1p(histories.lengths),
+            quiet,
+        ]
+        return np.stack(found, axis=1).astype(np.float32)
 
-    def _climb(self, cases: Cases, rows: NDArray[np.int64]) -> Floats:
-        """Coordinate ascent on NDCG@10 over a grid, from the best single member."""
-        histories, relevant = cases.histories.take(rows), cases.relevant.take(rows)
-        block = self.block(cases.target)
-        seen = histories.within(block)
-        scores = [standardised(m.score(histories, cases.target)) for m in self.members.values()]
-        for own in scores:
-            own[seen.rows, seen.items - block.start] = -1e6
-        value = _ndcg(scores, relevant.rows, relevant.items - block.start, relevant.lengths)
-        alone = [value(row) for row in np.eye(len(scores))]
-        best, weights = max(alone), np.eye(len(scores))[int(np.argmax(alone))]
-        for _ in range(3):
-            before = best
-            for i in np.argsort(alone, kind="stable")[::-1]:
-                for size in GRID:
-                    tried = weights.copy()
-                    tried[i] = size
-                    if tried.any() and (found := value(tried)) > best:
-                        best, weights = found, tried
-            if best == before:
-                break
-        return weights.astype(np.float32)
+    def _standardised(self, histories: Histories, target: str) -> list[Floats]:
+        return [standardised(m.score(histories, target)) for m in self.members.values()]
 
-    def score(self, histories: Histories, target: str) -> Floats:
-        weights = self.weights[target][self._segment(histories, target)]
-        block = self.block(target)
-        total = np.zeros((len(histories), block.stop - block.start), dtype=np.float32)
-        for i, member in enumerate(self.members.values()):
-            if weights[:, i].any():
-                total += weights[:, [i]] * standardised(member.score(histories, target))
+    def _mix(self, histories: Histories, target: str, weights: Floats) -> Floats:
+        scores = self._standardised(histories, target)
+        total = np.zeros_like(scores[0])
+        for i, own in enumerate(scores):
+            total += weights[:, [i]] * own
         return total
 
+    def score(self, histories: Histories, target: str) -> Floats:
+        if target not in self.mixtures:  # nobody was asked there: all alike
+            return self._mix(histories, target, np.ones((len(histories), len(self.members)), "f4"))
+        weights = self.mixtures[target][FOLDS].weights(*self._told(histories, target))
+        return self._mix(histories, target, weights)
+
+    def cross_score(self, histories: Histories, target: str, users: NDArray[np.int64]) -> Floats:
+        told = self._told(histories, target)
+        folds = np.stack([m.weights(*told) for m in self.mixtures[target][:FOLDS]])
+        return self._mix(histories, target, folds[users % FOLDS, np.arange(len(users))])
+
     def arrays(self) -> Arrays:
-        members = {
-            f"{name}/{key}": array
-            for name, member in self.members.items()
-            for key, array in member.arrays().items()
-        }
-        return {**members, **{f">{d}": w for d, w in self.weights.items()}}
+        found: Arrays = {f"trends/{n}": a for n, a in self.trends.arrays().items()}
+        for target, mixtures in self.mixtures.items():
+            found[f"a/{target}"] = np.stack([m.a for m in mixtures])
+            found[f"b/{target}"] = np.stack([m.b for m in mixtures])
+            found[f"scale/{target}"] = self.scale[target]
+        return found
 
     def restore(self, arrays: Arrays) -> None:
-        self.weights = under(arrays, ">")
-        for name, member in self.members.items():
-            member._shape(self.domains, self.offsets)
-            member.restore(under(arrays, f"{name}/"))
+        self.trends = Trends.of(under(arrays, "trends/"))
+        self.scale = under(arrays, "scale/")
+        a, b = under(arrays, "a/"), under(arrays, "b/")
+        self.members, present = {}, []
+        for place, (name, path) in enumerate(self.config.members.items()):
+            try:
+                self.members[name] = load(self.folder / path)
+                present.append(place)
+            except ArtifactError as error:
+                warnings.warn(f"the blend goes on without {name}: {error}", stacklevel=2)
+        if not self.members:
+            raise ArtifactError(f"{self.folder}: none of the blend's members can be read.")
+        self.mixtures = {
+            target: [Mixture(x[:, present], y[:, present]) for x, y in zip(a[target], b[target])]
+            for target in a
+        }
 
 
 def standardised(scores: Floats) -> Floats:
@@ -162,24 +216,3 @@ def standardised(scores: Floats) -> Floats:
     centred = scores - scores.mean(axis=1, keepdims=True)
     spread = centred.std(axis=1, keepdims=True)
     return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
-
-
-def _ndcg(
-    scores: list[Floats], row: NDArray[np.int64], item: NDArray[Any], lengths: NDArray[np.int64]
-) -> Callable[[NDArray[np.float64]], float]:
-    """Mean NDCG@10 of a mixture, as a function of its weights; ties count against it."""
-    own = [s[row, item] for s in scores]
-    gains = 1 / np.log2(np.arange(2, K + 2))
-    ideal = np.cumsum(gains)[np.minimum(lengths, K) - 1]
-
-    def value(weights: NDArray[np.float64]) -> float:
-        used = np.flatnonzero(weights)
-        mixed, mine = np.zeros_like(scores[0]), np.zeros_like(own[0])
-        for i in used:
-            mixed += np.float32(weights[i]) * scores[i]
-            mine += np.float32(weights[i]) * own[i]
-        better = np.array([(mixed[r] >= m).sum() - 1 for r, m in zip(row, mine, strict=True)])
-        gain = np.where(better < K, gains[np.minimum(better, K - 1)], 0.0)
-        return float((np.bincount(row, gain, len(lengths)) / ideal).mean())
-
-    return value

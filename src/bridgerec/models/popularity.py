@@ -6,6 +6,7 @@ from pydantic import Field
 
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
+from bridgerec.models.trends import Trends
 
 
 class PopularityConfig(CandidateConfig):
@@ -15,24 +16,30 @@ class PopularityConfig(CandidateConfig):
 
 
 class Popularity(Candidate):
-    """Rows per item, each by its strength; the same for everybody."""
+    """Rows per item, each by its strength; with a half-life those before the moment of the
+    question alone, faded by age (`models.trends`)."""
 
     config_class = PopularityConfig
 
     def fit(self, training: Training) -> None:
-        rows = training.histories
-        weight = rows.strength.astype(np.float64)
-        if self.config.half_life_days is not None and training.timestamp is not None:
-            age = (training.timestamp.max() - training.timestamp) / 86_400
-            weight *= np.exp2(-age / self.config.half_life_days)
-        self.popularity = np.bincount(rows.items, weight, self.n_items).astype(np.float32)
+        rows, half_life = training.histories, self.config.half_life_days
+        self.trends = None
+        if half_life is None or rows.timestamp is None:
+            count = np.bincount(rows.items, rows.strength.astype(np.float64), self.n_items)
+            self.popularity = count.astype(np.float32)
+        else:
+            self.trends = Trends.fit(training, (half_life,))
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
-        scores = self.popularity[self.block(target)]
-        return np.repeat(scores[None], len(histories), axis=0)
+        block = self.block(target)
+        if self.trends is not None:
+            return np.array(self.trends.of_block(0, histories.moment, block))
+        return np.repeat(self.popularity[None, block], len(histories), axis=0)
 
     def arrays(self) -> Arrays:
-        return {"popularity": self.popularity}
+        return {"popularity": self.popularity} if self.trends is None else self.trends.arrays()
 
     def restore(self, arrays: Arrays) -> None:
-        self.popularity = arrays["popularity"]
+        self.trends = Trends.of(arrays) if "edges" in arrays else None
+        if self.trends is None:
+            self.popularity = arrays["popularity"]

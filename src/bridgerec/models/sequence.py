@@ -10,7 +10,8 @@ shared negatives (`training.losses.draw`).
 """
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,14 +21,21 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bridgerec.data.dataset import Histories, Training
-from bridgerec.models.base import Arrays, Candidate, CandidateConfig
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.transformer import CausalTransformer
+from bridgerec.models.trends import Trends
 from bridgerec.training.losses import draw
 from bridgerec.training.repeatable import repeatable
 
 
+PAUSES = 32  # classes of the time since the entry before
+FOLLOWS = 2.0  # the most that a person can follow trends; 1 is usual
+
+
 class SequenceConfig(CandidateConfig):
-    """`other_domain_weight` weighs the questions for a domain that does not come next."""
+    """`other_domain_share` of the places ask for a domain that does not come next, too;
+    `history_dropout` of the people are asked for a domain of which they may show nothing.
+    `half_lives` in days of the trends that the model knows (`models.trends`)."""
 
     embedding_size: int = Field(64, ge=4)
     layers: int = Field(2, ge=1)
@@ -42,22 +50,35 @@ class SequenceConfig(CandidateConfig):
     temperature: float = Field(0.07, gt=0)
     residual_dropout: float = Field(0.3, ge=0, lt=1)
     history_dropout: float = Field(0.1, ge=0, lt=1)
-    other_domain_weight: float = Field(0.3, ge=0)
+    other_domain_share: float = Field(0.3, ge=0, le=1)
+    half_lives: tuple[Annotated[float, Field(gt=0)], ...] = (3.0, 15.0, 90.0)
 
 
 class _Net(nn.Module):
-    """Item tower, sequence, and one head and popularity weight per domain."""
+    """Item tower, what else an entry tells, sequence, and what each domain has of its own."""
 
     def __init__(self, config: SequenceConfig, n_items: int, n_domains: int, width: int) -> None:
         super().__init__()
-        size = config.embedding_size
+        size, trends = config.embedding_size, len(config.half_lives)
         self.adaptor = nn.Linear(width, size, bias=False)
         self.residual = nn.Parameter(torch.zeros(n_items, size))
+        self.kind = nn.Parameter(torch.randn(n_domains, size) * 0.1)
+        self.pause = nn.Parameter(torch.zeros(PAUSES, size))
+        self.trendy = nn.Parameter(torch.zeros(trends, size))
+        self.sequence = CausalTransformer(size, config.layers, config.heads, config.dropout)
         self.head = nn.Parameter(torch.eye(size).repeat(n_domains, 1, 1))
         self.popular = nn.Parameter(torch.full((n_domains,), 0.1))
-        self.sequence = CausalTransformer(
-            size, config.layers, config.heads, config.dropout, n_domains
-        )
+        self.trend = nn.Parameter(torch.full((n_domains, trends), 0.1))
+        self.follow = nn.Parameter(torch.zeros(n_domains, size))
+
+    def entries(self, items: Tensor, told: "_Told") -> Tensor:
+        """What attention reads: (batch, length, size) from unit item vectors."""
+        scaled = items * items.shape[2] ** 0.5
+        return scaled + self.kind[told.kind] + self.pause[told.pause] + told.trends @ self.trendy
+
+    def following(self, states: Tensor, d: int) -> Tensor:
+        """How much trends move people in these states (n, size), from 0 to `FOLLOWS`."""
+        return FOLLOWS * torch.sigmoid(states @ self.follow[d])
 
 
 class Sequence(Candidate):
@@ -72,6 +93,7 @@ class Sequence(Candidate):
         vectors = torch.from_numpy(training.vectors)
         self.count = np.bincount(training.histories.items, minlength=self.n_items)
         self.log_popularity = torch.from_numpy(np.log1p(self.count).astype(np.float32))
+        self.trends = Trends.fit(training, self.config.half_lives)
         with torch.random.fork_rng(), repeatable():
             torch.manual_seed(self.seed)
             self.net = _Net(self.config, self.n_items, len(self.domains), vectors.shape[1])
@@ -83,18 +105,13 @@ class Sequence(Candidate):
     def _learn(self, recent: Histories, vectors: Tensor) -> None:
         c, rng = self.config, np.random.default_rng(self.seed)
         recent = recent.take(np.flatnonzero(recent.lengths >= 2))
-        matrices = [p for n, p in self.net.named_parameters() if p.ndim == 2 and "kind" not in n]
-        known = {id(p) for p in matrices}
-        others = [p for p in self.net.parameters() if id(p) not in known]
+        named = dict(self.net.named_parameters())
+        decayed = [n for n in named if n == "residual" or (n.endswith("weight") and named[n].ndim == 2)]
         groups: list[dict[str, Any]] = [
-            {"params": matrices},
-            {"params": others, "weight_decay": 0.0},
+            {"params": [named[n] for n in decayed], "weight_decay": c.weight_decay},
+            {"params": [p for n, p in named.items() if n not in decayed], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=c.learning_rate,
-            weight_decay=c.weight_decay,
-        )
+        optimizer = torch.optim.AdamW(groups, lr=c.learning_rate)
         steps = c.epochs * -(-len(recent) // c.batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, c.learning_rate, max(steps, 2), pct_start=0.1
@@ -122,7 +139,9 @@ class Sequence(Candidate):
         c, n_domains = self.config, len(self.domains)
         table, strength = (torch.from_numpy(part) for part in _left_aligned(rows))
         real = table >= 0
-        kind = torch.from_numpy(self.domain_of(table.numpy()))
+        told = self._told(rows, table)
+        # a question is asked at the time of the entry before
+        moment = torch.cat([told.moment[:, :1], told.moment[:, :-1]], 1)
         negatives = [self._negatives(d, rng) for d in self.domains]
         pieces = [table[real], *(items for items, _ in negatives)]
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
@@ -135,14 +154,15 @@ class Sequence(Candidate):
         # some people are asked for one domain of which attention sees nothing
         shut = torch.from_numpy(rng.integers(0, n_domains, len(table)))
         shut = torch.where(torch.from_numpy(rng.random(len(table)) < c.history_dropout), shut, -1)
+        kind = torch.where(real, told.kind, -1)
         hidden = kind == shut[:, None]
-        states = self.net.sequence(entries, kind.clamp(min=0), hidden & real)[:, :-1]
+        states = self.net.sequence(self.net.entries(entries, told), hidden)[:, :-1]
         total, weights = torch.zeros(()), torch.zeros(())
         for d in range(n_domains):
             coming = _next_of(kind == d)
             asked = (coming >= 0) & ((shut == -1) | (shut == d))[:, None]
-            target, told = (x.gather(1, coming.clamp(min=0))[asked] for x in (table, strength))
-            weight = torch.where(kind == d, 1.0, c.other_domain_weight)[asked] * told
+            asked &= (kind == d) | (torch.rand(kind.shape) < c.other_domain_share)
+            target, weight = (x.gather(1, coming.clamp(min=0))[asked] for x in (table, strength))
             users = F.normalize(states[asked] @ self.net.head[d], dim=1)
             mine = items[torch.searchsorted(used, target)]
             bias = self.net.popular[d]
@@ -150,6 +170,12 @@ class Sequence(Candidate):
             number, log_q = negatives[d]
             logits = users @ away[d].T / c.temperature
             logits = logits + (bias * self.log_popularity[number] - log_q)
+            if c.half_lives:
+                follow = self.net.following(states[asked], d)
+                when, which = torch.unique(moment[asked], return_inverse=True)
+                lift = self._lift(d, when[:, None], number[None])
+                logits = logits + follow[:, None] * lift[which]
+                positive = positive + follow * self._lift(d, moment[asked], target)
             hit = torch.searchsorted(number, target).clamp(max=len(number) - 1)
             same = torch.nonzero(number[hit] == target)[:, 0]
             logits[same, hit[same]] = -torch.inf
@@ -158,31 +184,73 @@ class Sequence(Candidate):
             weights = weights + weight.sum()
         return total / weights.clamp(min=1e-9)
 
+    def _told(self, rows: Histories, table: Tensor) -> "_Told":
+        """What is known of the entries of `table`, `_left_aligned` from `rows`."""
+        known = table.clamp(min=0).numpy()
+        time = _times(rows, known.shape[1])
+        moment = self.trends.at(time)
+        trends = [
+            torch.from_numpy(self.trends.of_entries(k, time.ravel(), known.ravel()))
+            for k in range(len(self.config.half_lives))
+        ]
+        return _Told(
+            torch.from_numpy(self.domain_of(known)),
+            torch.from_numpy(_pauses(time)),
+            torch.from_numpy(moment),
+            torch.stack(trends, -1).view(*known.shape, -1)
+            if trends
+            else torch.zeros(*known.shape, 0),
+        )
+
+    def _lift(self, d: int, when: Tensor, items: Tensor) -> Tensor:
+        """What trends add to the logits of items at moments (rows of the trends' tables)."""
+        found = [torch.from_numpy(t[when.numpy(), items.numpy()]) for t in self.trends.tables]
+        return torch.stack(found, -1) @ self.net.trend[d]
+
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         recent = histories.last(self.config.max_history)
         table = torch.from_numpy(_left_aligned(recent)[0]).clamp(min=0)
         d, block = self.domains.index(target), self.block(target)
         with torch.inference_mode():
-            kind = torch.from_numpy(self.domain_of(table.numpy()))
-            states = self.net.sequence(self.items[table], kind)
+            entries = self.net.entries(self.items[table], self._told(recent, table))
+            states = self.net.sequence(entries)
             last = states[torch.arange(len(table)), torch.from_numpy(recent.lengths)]
             users = F.normalize(last @ self.net.head[d], dim=1)
             scores = users @ self.items[block].T / self.config.temperature
             found = scores + self.net.popular[d] * self.log_popularity[block]
+            if self.config.half_lives:
+                lift = torch.zeros_like(found)
+                for k, weight in enumerate(self.net.trend[d]):
+                    trend = np.array(self.trends.of_block(k, histories.moment, block))
+                    lift += weight * torch.from_numpy(trend)
+                found = found + self.net.following(last, d)[:, None] * lift
         return np.asarray(found.numpy(), dtype=np.float32)
 
     def arrays(self) -> Arrays:
         state = self.net.state_dict()
         learned = {k: v for k, v in state.items() if k not in ("adaptor.weight", "residual")}
         both = {**learned, "items": self.items, "log_popularity": self.log_popularity}
-        return {name: tensor.numpy() for name, tensor in both.items()}
+        trends = {f"trends/{name}": array for name, array in self.trends.arrays().items()}
+        return {**{name: tensor.numpy() for name, tensor in both.items()}, **trends}
 
     def restore(self, arrays: Arrays) -> None:
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self.trends = Trends.of(under(arrays, "trends/"))
+        tensors = {n: torch.from_numpy(a) for n, a in arrays.items() if not n.startswith("trends/")}
         self.items, self.log_popularity = tensors.pop("items"), tensors.pop("log_popularity")
         self.net = _Net(self.config, 0, len(self.domains), 1)  # the items are finished
         self.net.load_state_dict(tensors, strict=False)
         self.net.eval()
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Of each entry (batch, length): its domain, the class of its pause, the row of the trends'
+    tables at its time, and what the trends said of it then (batch, length, half-lives)."""
+
+    kind: Tensor
+    pause: Tensor
+    moment: Tensor
+    trends: Tensor
 
 
 def _left_aligned(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -193,6 +261,30 @@ def _left_aligned(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.f
     table[histories.rows, place] = histories.items
     strength[histories.rows, place] = histories.strength
     return table, strength
+
+
+def _times(histories: Histories, length: int) -> NDArray[np.int64]:
+    """Times of the entries, oldest first, (batch, length); the last one goes on after the end.
+
+    Entries without a time are dated by the question.
+    """
+    time = np.zeros((len(histories), length), dtype=np.int64)
+    if histories.timestamp is None:
+        time[:] = histories.moment[:, None]
+    else:
+        first = np.repeat(histories.indptr[:-1], histories.lengths)
+        time[histories.rows, np.arange(len(first)) - first] = histories.timestamp
+        time = np.maximum.accumulate(time, axis=1)
+    return time
+
+
+def _pauses(time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Class of the time since the entry before: 0 for the first, 1 below a minute, then by
+    powers of two."""
+    minutes = np.diff(time, axis=1, prepend=time[:, :1]) / 60
+    found = np.where(minutes < 1, 1, 2 + np.log2(np.maximum(minutes, 1)).astype(np.int64))
+    found[:, :1] = 0
+    return np.minimum(found, PAUSES - 1)
 
 
 def _batches(

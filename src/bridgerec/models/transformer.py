@@ -34,25 +34,21 @@ class CausalTransformer(nn.Module):
     ICLR 2022), so that a history of any length is read alike.
     """
 
-    def __init__(self, size: int, layers: int, heads: int, dropout: float, kinds: int) -> None:
+    def __init__(self, size: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.start = nn.Parameter(torch.randn(size) * 0.1)
-        self.kind = nn.Parameter(torch.randn(kinds, size) * 0.1)
         self.slope = nn.Parameter(torch.linspace(-3, -1, heads))
         self.blocks = nn.ModuleList(Block(size, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(size)
         self.dropout = dropout
 
-    def forward(self, vectors: Tensor, kind: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Unit vectors (batch, length, size) to states (batch, length + 1, size).
+    def forward(self, entries: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Vectors (batch, length, size) to states (batch, length + 1, size).
 
-        `kind` (batch, length) is each vector's domain; attention does not see vectors marked
-        `hidden` (batch, length).  Padding belongs after the end, where nothing looks.
+        Attention does not see vectors marked `hidden` (batch, length).  Padding belongs after
+        the end, where nothing looks.
         """
-        scale = vectors.shape[2] ** 0.5
-        x = torch.cat(
-            [self.start.expand(len(vectors), 1, -1), vectors * scale + self.kind[kind]], 1
-        )
+        x = torch.cat([self.start.expand(len(entries), 1, -1), entries], 1)
         x = F.dropout(x, self.dropout, self.training)
         place = torch.arange(x.shape[1])
         lag = (place[:, None] - place).float()

@@ -38,6 +38,13 @@ def train(workspace: Workspace, say: Say, candidate: str) -> None:
     run(workspace, candidate, say)
 
 
+def blend(workspace: Workspace, say: Say) -> None:
+    """Learn on validation how far to trust which candidate."""
+    from bridgerec.pipeline.blend import blend as run
+
+    run(workspace, say)
+
+
 def evaluate(workspace: Workspace, say: Say) -> None:
     """Judge every candidate on every split."""
     from bridgerec.evaluation.protocol import evaluate_workspace
@@ -66,6 +73,7 @@ STAGES: dict[str, Callable[[Workspace, Say], None]] = {
     "validate": validate,
     "prepare": prepare,
     "embed": embed,
+    "blend": blend,
     "evaluate": evaluate,
     "select": select,
     "package": package,

@@ -6,12 +6,13 @@ one for people without (`cold_start`).  A number that is missing or not finite r
 
 import math
 import shutil
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from bridgerec.config import Params, Workspace
+from bridgerec.config import BLEND, Params, Workspace
 from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
@@ -97,9 +98,9 @@ def _values(metrics: dict[str, Any], protocol: str, params: Params) -> tuple[Val
     }
     if protocol != "cold_start":
         cases |= {(protocol, target) for target in params.target_domains}
-    values: Values = {candidate: {} for candidate in params.candidates}
+    values: Values = {candidate: {} for candidate in params.competitors}
     missing = []
-    for candidate in params.candidates:
+    for candidate in params.competitors:
         for split, target in sorted(cases):
             found = splits.get(split, {}).get(candidate, {}).get(target, {})
             value = found.get(segment, {}).get(metric, {}).get("value")
@@ -125,9 +126,9 @@ def _best(
     gate, reasons = params.gate, []
     means = {c: sum(v.values()) / len(v) for c, v in values.items()}
     table: dict[str, dict[str, Any]] = {
-        c: {"value": means[c], "cases": values[c]} for c in params.candidates
+        c: {"value": means[c], "cases": values[c]} for c in params.competitors
     }
-    for name in sorted(means, key=lambda c: (-means[c], params.candidates.index(c))):
+    for name in sorted(means, key=lambda c: (-means[c], params.competitors.index(c))):
         if name == gate.baseline:
             reasons.append(f"{name} ({means[name]:.4f}) is the baseline; nothing better is left")
             break
@@ -188,7 +189,10 @@ def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str,
     splits = metrics["info"]["splits"]
     split = next(s for s in splits if s.split("-")[0] == decision.protocol)
     with atomic_folder(workspace.champion) as folder:
-        for name in sorted(set(decision.routes.values())):
+        names = set(decision.routes.values())
+        if BLEND in names:
+            names |= _copy_blend(workspace.candidate(BLEND) / split / "seed-0", folder / "models")
+        for name in sorted(names - {BLEND}):
             trained = workspace.candidate(name) / split / "seed-0"
             shutil.copytree(trained, folder / "models" / name)
         write_json(
@@ -203,3 +207,12 @@ def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str,
                 "split_hash": splits[split]["hash"],
             },
         )
+
+
+def _copy_blend(trained: Path, models: Path) -> set[str]:
+    """Copy a blend to where its members lie beside it; return the members' names."""
+    shutil.copytree(trained, models / BLEND)
+    meta = read_json(models / BLEND / "model.json")
+    meta["config"]["members"] = {name: f"../{name}" for name in meta["config"]["members"]}
+    write_json(models / BLEND / "model.json", meta)
+    return set(meta["config"]["members"])
