@@ -94,7 +94,7 @@ def test_sequential_rules_equal_a_loop_over_pairs(training: Training) -> None:
 def test_sequential_rules_know_the_direction(training: Training) -> None:
     """a is always followed by b; only the forward rule may say so."""
     chain = Histories.of([[0, 1, 2]] * 20 + [[7, 8, 9]] * 20)
-    chained = replace(training, users=np.arange(40), histories=chain, timestamp=None)
+    chained = replace(training, users=np.arange(40), histories=chain)
     forward = SequentialRules(SequentialRulesConfig(backward=0))
     forward.train(chained)
     scores = forward.score(Histories.of([[1]]), "left")[0]

@@ -11,7 +11,6 @@ Validation is also where the gate compares candidates.  Hence the people are dea
 """
 
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,7 @@ class BlendConfig(CandidateConfig):
     at most `max_cases` people per target, each with the `top` items of every member and `others`
     at random.  Members below `least` of the largest mean weight are left out."""
 
-    members: dict[str, str] = {}
+    members: dict[str, str] = Field({})
     edges: tuple[int, ...] = (1, 5, 10)
     max_cases: int = Field(3000, ge=10)
     top: int = Field(100, ge=1)
@@ -80,9 +79,7 @@ class Blend(Candidate):
             n, fold = len(self.config.edges) + 1, people % FOLDS
             found = learn_mixture(choices, n, *learn)
             folds = [
-                learn_mixture(choices.take(fold != i), n, *learn)
-                if (fold != i).any()
-                else found
+                learn_mixture(choices.take(fold != i), n, *learn) if (fold != i).any() else found
                 for i in range(FOLDS)
             ]
             self.mixtures[cases.target] = [*folds, found]
@@ -206,7 +203,10 @@ class Blend(Candidate):
         if not self.members:
             raise ArtifactError(f"{self.folder}: none of the blend's members can be read.")
         self.mixtures = {
-            target: [Mixture(x[:, present], y[:, present]) for x, y in zip(a[target], b[target])]
+            target: [
+                Mixture(x[:, present], y[:, present])
+                for x, y in zip(a[target], b[target], strict=True)
+            ]
             for target in a
         }
 

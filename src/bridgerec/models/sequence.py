@@ -27,7 +27,6 @@ from bridgerec.models.trends import Trends
 from bridgerec.training.losses import draw
 from bridgerec.training.repeatable import repeatable
 
-
 PAUSES = 32  # classes of the time since the entry before
 FOLLOWS = 2.0  # the most that a person can follow trends; 1 is usual
 
@@ -106,7 +105,9 @@ class Sequence(Candidate):
         c, rng = self.config, np.random.default_rng(self.seed)
         recent = recent.take(np.flatnonzero(recent.lengths >= 2))
         named = dict(self.net.named_parameters())
-        decayed = [n for n in named if n == "residual" or (n.endswith("weight") and named[n].ndim == 2)]
+        decayed = [
+            n for n in named if n == "residual" or (n.endswith("weight") and named[n].ndim == 2)
+        ]
         groups: list[dict[str, Any]] = [
             {"params": [named[n] for n in decayed], "weight_decay": c.weight_decay},
             {"params": [p for n, p in named.items() if n not in decayed], "weight_decay": 0.0},

@@ -59,9 +59,7 @@ def learn_mixture(choices: Choices, segments: int, regularization: float, steps:
     common = torch.full((members,), -1.0, requires_grad=True)
     own = torch.zeros(segments, members, requires_grad=True)
     b = torch.zeros(features.shape[1], members, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [common, own, b], max_iter=steps, line_search_fn="strong_wolfe"
-    )
+    optimizer = torch.optim.LBFGS([common, own, b], max_iter=steps, line_search_fn="strong_wolfe")
     share = relevant / relevant.sum(1, keepdim=True)
 
     def closure() -> torch.Tensor:
