@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bridgerec.config import KCore, Params, Workspace
 from bridgerec.data.dataset import Catalogue, Split
-from bridgerec.data.encode import Events, encode_people
+from bridgerec.data.encode import Events
+from bridgerec.data.ids import distinct, encode_people
 from bridgerec.data.prepare import prepare
 from bridgerec.data.split import assert_no_leakage, assign, collapse, k_core, split_hash
 from bridgerec.errors import DataError
@@ -223,3 +224,30 @@ def test_ids_that_share_a_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(pl.Series, "hash", lambda ids: pl.Series([1, 2, 1, 2], dtype=pl.UInt64))
     people, found = encode_people(ids)
     assert (people.to_list(), found.tolist()) == (["a", "b", "c"], [1, 0, 2, 0])
+    texts = ["b", None, "c", None]
+    names, code = distinct(pl.Series(texts))
+    assert names.gather(code).to_list() == texts
+
+
+@given(st.lists(st.one_of(st.none(), st.text("aé\u897f 0", max_size=14)), max_size=60))
+@settings(deadline=None)
+def test_distinct_ids_give_the_texts_back(texts: list[str | None]) -> None:
+    ids = pl.Series(texts, dtype=pl.String)
+    names, code = distinct(ids)
+    assert len(names) == len(set(texts)) == names.n_unique()
+    assert names.gather(code).to_list() == texts
+
+
+@given(events())
+@settings(max_examples=40, deadline=None)
+def test_collapse_joins_the_events_of_a_pair(found: Events) -> None:
+    rows: dict[tuple[int, int], list[int]] = {}
+    for row, pair in enumerate(zip(found.user.tolist(), found.item.tolist(), strict=True)):
+        rows.setdefault(pair, []).append(row)
+    pairs = collapse(found, 10)
+    assert list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True)) == list(rows)
+    assert pairs.first.tolist() == [own[0] for own in rows.values()]
+    assert pairs.weights().tolist() == [found.weight[own].sum() for own in rows.values()]
+    numbers = {pair: number for number, pair in enumerate(rows)}
+    for row, pair in zip(pairs.repeat.tolist(), pairs.pair_of_repeat.tolist(), strict=True):
+        assert numbers[int(found.user[row]), int(found.item[row])] == pair

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue
+from bridgerec.data.ids import distinct, encode_people
 from bridgerec.data.order import stable_order
 from bridgerec.data.readers import collect, read_identities, read_interactions, read_items
 from bridgerec.errors import DataError
 
 Say = Callable[[str], None]
-_KEPT = ("item", "weight")
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ def encode_events(
     identities = None
     if params.data.identities:
         identities = read_identities(workspace, params.data.identities)
-    parts, counts = [], {}
+    names, parts, counts = [], [], {}
     for name in params.data.domains:
-        part, counts[name] = _encode_domain(workspace, params, catalogue, name, identities)
+        own, part, counts[name] = _encode_domain(workspace, params, catalogue, name, identities)
+        names.append(own)
         parts.append(part)
     timed = all("timestamp" in part.columns for part in parts)
     placed = all("position" in part.columns for part in parts)
@@ -66,42 +67,28 @@ def encode_events(
             "some domains have only `timestamp` and others only `position`; all domains need "
             "the same one, or the merged order of a person's events is unknown."
         )
-    people, user = encode_people(pl.concat([part["user"] for part in parts]))
+    # a domain's people are numbered already; only their distinct ids have to be brought together
+    people, place = encode_people(pl.concat(names))
+    ends = np.cumsum([len(own) for own in names])
+    places = np.split(place, ends[:-1])
+    user = np.concatenate(
+        [p[part["user"].to_numpy()] for p, part in zip(places, parts, strict=True)]
+    )
     order = ["timestamp"] * timed + ["position"] * placed
-    columns = {c: np.concatenate([p[c].to_numpy() for p in parts]) for c in (*order, *_KEPT)}
+    columns = pl.concat([part.select(*order, "item", "weight") for part in parts], rechunk=True)
     del parts
-    sorting = stable_order(user, *(columns[c] for c in order))
+    sorting = stable_order(user, *(columns[c].to_numpy() for c in order))
     return (
         people,
         Events(
-            user[sorting],
-            columns["item"][sorting],
-            columns["timestamp"][sorting] if timed else None,
-            columns["weight"][sorting],
+            # sorted numbers follow from how often each occurs
+            np.repeat(np.arange(len(people), dtype=np.int32), np.bincount(user)),
+            columns["item"].to_numpy()[sorting],
+            columns["timestamp"].to_numpy()[sorting] if timed else None,
+            columns["weight"].to_numpy()[sorting],
         ),
         counts,
     )
-
-
-def encode_people(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
-    """The distinct ids sorted, and for each row the place of its id among them.
-
-    Works on 64-bit hashes, several times cheaper than the texts, and compares every text
-    afterwards; should two ids ever share a hash, the texts themselves are encoded.
-    """
-    hashes = ids.hash().alias("hash")
-    some_row = hashes.arg_unique()
-    names = ids.gather(some_row)
-    order = names.arg_sort()
-    people = names.gather(order)
-    table = pl.DataFrame(
-        {"hash": hashes.gather(some_row.gather(order)), "code": np.arange(len(people), dtype="i4")}
-    )
-    found = hashes.to_frame().join(table, on="hash", how="left", maintain_order="left")["code"]
-    if not (people.gather(found) == ids).all():
-        people = ids.unique().sort()
-        found = ids.cast(pl.Enum(people)).to_physical().cast(pl.Int32)
-    return people, found.to_numpy()
 
 
 def _encode_domain(
@@ -110,40 +97,51 @@ def _encode_domain(
     catalogue: Catalogue,
     name: str,
     identities: pl.DataFrame | None,
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    domain, block = params.data.domains[name], catalogue.block(name)
+) -> tuple[pl.Series, pl.DataFrame, dict[str, int]]:
+    """The domain's people, its usable rows with `user` as a place among them, and the counts."""
+    domain = params.data.domains[name]
     columns = ("user_id", "item_id", "timestamp", "position", "kind")
     frame = read_interactions(workspace, name, domain, columns)
     present = frame.collect_schema().names()
     weights = params.prepare.event_weights
     weighted = bool(weights) and "kind" in present
-    ids = pl.Enum(catalogue.items["item_id"][block.start : block.stop])
     wanted = frame.select(
-        pl.col("user_id").alias("user"),
-        # the physical code of an Enum is the row of the catalogue's block
-        (
-            pl.col("item_id").cast(ids, strict=False).to_physical().cast(pl.Int32) + block.start
-        ).alias("item"),
+        "user_id",
+        "item_id",
         pl.col("kind").replace_strict(weights, default=1.0, return_dtype=pl.Float32).alias("weight")
         if weighted
         else pl.lit(1.0, dtype=pl.Float32).alias("weight"),
         *[c for c in ("timestamp", "position") if c in present],
     )
     rows = collect(wanted, workspace.table(domain.interactions))
-    kept = rows.drop_nulls()
+    item = _item_numbers(rows["item_id"], catalogue, name)
+    kept = rows.drop("item_id").with_columns(item).drop_nulls()
     if weighted:
         kept = kept.filter(pl.col("weight") > 0)
-    if identities is not None:
-        own = identities.filter(pl.col("domain") == name).rename({"user_id": "user"})
-        own = own.unique("user", keep="first", maintain_order=True)  # validate refuses others
-        kept = (
-            kept.join(own.select("user", "person_id"), on="user", how="left", maintain_order="left")
-            .with_columns(pl.coalesce("person_id", "user").alias("user"))
-            .drop("person_id")
-        )
     if kept.is_empty():
         raise DataError(
             f"domain {name!r}: none of its {rows.height} interactions has a known item, a user and "
             "a time. Look at reports/validation/summary.md; swapped columns are a usual cause."
         )
-    return kept, {"rows": rows.height, "left_out": rows.height - kept.height}
+    names, code = distinct(kept["user_id"])
+    if identities is not None:
+        names = _persons(names, identities.filter(pl.col("domain") == name))
+    part = kept.drop("user_id").with_columns(pl.Series("user", code))
+    return names, part, {"rows": rows.height, "left_out": rows.height - kept.height}
+
+
+def _item_numbers(ids: pl.Series, catalogue: Catalogue, domain: str) -> pl.Series:
+    """The items' places in the catalogue; null where the domain has no such item."""
+    block = catalogue.block(domain)
+    known = pl.Enum(catalogue.items["item_id"][block.start : block.stop])
+    names, code = distinct(ids)
+    # the physical code of an Enum is the row of the catalogue's block
+    number: pl.Series = names.cast(known, strict=False).to_physical().cast(pl.Int32) + block.start
+    return number.gather(code).alias("item")
+
+
+def _persons(accounts: pl.Series, identities: pl.DataFrame) -> pl.Series:
+    """To whom each account belongs; one without an entry is a person of its own."""
+    own = identities.unique("user_id", keep="first", maintain_order=True)  # validate refuses others
+    joined = accounts.to_frame("user_id").join(own, on="user_id", how="left", maintain_order="left")
+    return joined["person_id"].zip_with(joined["person_id"].is_not_null(), joined["user_id"])

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from bridgerec.config import KCore, Params
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.encode import Events
+from bridgerec.data.order import stable_order
 from bridgerec.errors import DataError
 
 
@@ -22,25 +22,27 @@ from bridgerec.errors import DataError
 class Pairs:
     """Distinct (person, item), sorted by person and then by the first event's time.
 
-    `pair_of_event` maps every event to its pair; `first` is the number of its first event.
+    `first` is the number of each pair's first event; `repeat` are the numbers of all other
+    events, `pair_of_repeat` the pairs that they belong to.
     """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     timestamp: NDArray[np.int64] | None
     first: NDArray[np.int64]
-    pair_of_event: NDArray[np.int64]
+    repeat: NDArray[np.int64]
+    pair_of_repeat: NDArray[np.int64]
     event_weight: NDArray[np.float32]
 
     def weights(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-        """The summed weight of the counted events of each pair; the first always counts."""
-        if len(self.user) == len(self.event_weight):
-            return self.event_weight
-        weight = self.event_weight
+        """The summed weight of each pair's first event and of its (counted) repeats."""
+        weight = self.event_weight[self.first]
+        if len(self.repeat) == 0:
+            return weight
+        more = self.event_weight[self.repeat]
         if counted is not None:
-            counted[self.first] = True
-            weight = weight * counted
-        return np.bincount(self.pair_of_event, weight, len(self.user)).astype(np.float32)
+            more = more * counted
+        return (weight + np.bincount(self.pair_of_repeat, more, len(weight))).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -58,24 +60,28 @@ class Assignment:
 
 def collapse(events: Events, n_items: int) -> Pairs:
     """Join the events of each (person, item)."""
-    # events come by person and time; grouped by item, those of a pair are neighbours
-    n = len(events.item)
-    by_item = sparse.csr_array(
-        (events.user, events.item, np.arange(n + 1)), shape=(n, n_items)
-    ).tocsc()
-    order, user = by_item.indices, by_item.data
-    new = np.append(True, user[1:] != user[:-1])
-    new[by_item.indptr[:-1][np.diff(by_item.indptr) > 0]] = True
-    # events are numbered in time order of a person, so counting first events numbers the pairs
-    is_first = np.zeros(n, dtype=bool)
-    is_first[order[new]] = True
-    pair_of_event = np.cumsum(is_first) - 1
-    again, starts = np.flatnonzero(~new), np.flatnonzero(new)
-    start = starts[np.searchsorted(starts, again) - 1]
-    pair_of_event[order[again]] = pair_of_event[order[start]]
+    key = events.user.astype(np.int64) * n_items + events.item
+    order = stable_order(key)  # equal keys become neighbours, the earlier event first
+    key = key[order]
+    again = np.flatnonzero(key[1:] == key[:-1]) + 1
+    del key
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[order[again]] = False
     first = np.flatnonzero(is_first)
+    # the third event of a pair stands two behind the first, so runs of `again` share a start
+    start = np.maximum.accumulate(np.where(np.diff(again, prepend=-1) > 1, again - 1, 0))
+    # events are numbered in time order of a person, so counting first events numbers the pairs
+    pair_of_repeat = np.searchsorted(first, order[start])
     time = None if events.timestamp is None else events.timestamp[first]
-    return Pairs(events.user[first], events.item[first], time, first, pair_of_event, events.weight)
+    return Pairs(
+        events.user[first],
+        events.item[first],
+        time,
+        first,
+        order[again],
+        pair_of_repeat,
+        events.weight,
+    )
 
 
 def k_core(
@@ -84,11 +90,13 @@ def k_core(
     """The largest subset of the kept rows in which every user and item has enough rows."""
     rows = np.flatnonzero(keep)
     user, item = user[rows], item[rows]
-    while len(rows) and (minimum.user > 1 or minimum.item > 1):
-        enough = np.bincount(user)[user] >= minimum.user
-        enough &= np.bincount(item)[item] >= minimum.item
-        if enough.all():
+    while len(rows):
+        users, items = np.bincount(user), np.bincount(item)
+        good_user, good_item = users >= minimum.user, items >= minimum.item
+        if (good_user | (users == 0)).all() and (good_item | (items == 0)).all():
             break
+        enough = good_user[user]
+        enough &= good_item[item]
         rows, user, item = rows[enough], user[enough], item[enough]
     kept = np.zeros(len(keep), dtype=bool)
     kept[rows] = True
@@ -108,11 +116,11 @@ def temporal(events: Events, pairs: Pairs, params: Params) -> Assignment:
         int(n * (1 - config.test_fraction)),
     ]
     cuts = np.partition(events.timestamp, places)[places]
-    part, event_part = (
+    part, part_of_repeat = (
         (time >= cuts[0]).astype(np.int8) + (time >= cuts[1])
-        for time in (pairs.timestamp, events.timestamp)
+        for time in (pairs.timestamp, events.timestamp[pairs.repeat])
     )
-    weight = pairs.weights(event_part == part[pairs.pair_of_event])
+    weight = pairs.weights(part_of_repeat == part[pairs.pair_of_repeat])
     fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
     info = {"protocol": "temporal", "cuts": cuts.tolist()}
     return Assignment("temporal", params.target_domains, None, part, weight, fit, info)
@@ -128,7 +136,7 @@ def leave_last(events: Events, pairs: Pairs, params: Params) -> Assignment:
     part[stop[long] - 2] = 1
     horizon = np.full(int(users.max()) + 1, len(events.user), dtype=np.int64)
     horizon[users[long]] = pairs.first[stop[long] - 2]
-    weight = pairs.weights(np.arange(len(events.user)) < horizon[events.user])
+    weight = pairs.weights(pairs.repeat < horizon[events.user[pairs.repeat]])
     fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
     info = {"protocol": "leave_last"}
     return Assignment("leave_last", params.target_domains, None, part, weight, fit, info)
@@ -206,9 +214,7 @@ def assert_no_leakage(split: Assignment, pairs: Pairs, catalogue: Catalogue) -> 
     protocol = split.info["protocol"]
     if protocol == "temporal" and pairs.timestamp is not None:
         for cut, number in zip(split.info["cuts"], (1, 2), strict=True):
-            late = split.part >= number
-            wrong |= bool((pairs.timestamp[late] < cut).any())
-            wrong |= bool((pairs.timestamp[~late] >= cut).any())
+            wrong |= bool(((pairs.timestamp >= cut) != (split.part >= number)).any())
     elif protocol == "leave_last":
         same = user[1:] == user[:-1]
         wrong |= bool((split.part[1:] < split.part[:-1])[same].any())
@@ -228,5 +234,5 @@ def split_hash(split: Assignment, pairs: Pairs) -> str:
     rows = slice(None) if split.rows is None else split.rows
     digest = hashlib.sha256(split.name.encode())
     for array in (pairs.user[rows], pairs.item[rows], split.weight, split.part, split.fit):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -40,7 +40,14 @@ def interaction_types(schema: pl.Schema, unit: str, path: Path) -> dict[str, pl.
 def text_id(name: str) -> pl.Expr:
     """An id as text; an empty or blank one is none."""
     text = pl.col(name).cast(pl.String)
-    return pl.when(text.str.strip_chars() != "").then(text).alias(name)
+    return text.map_batches(_without_blanks, return_dtype=pl.String, is_elementwise=True)
+
+
+def _without_blanks(texts: pl.Series) -> pl.Series:
+    # what begins with a visible ASCII sign is not blank: a tenth of the work of stripping
+    if ((texts >= "!") & (texts < "\x7f")).all():
+        return texts
+    return texts.set(texts.str.strip_chars() == "", None)
 
 
 def number(name: str, kind: pl.DataType) -> pl.Expr:

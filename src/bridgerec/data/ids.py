@@ -1,0 +1,65 @@
+"""Numbers for texts: every text is hashed and compared once, the rest is array work."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+_ROWS_PER_BUCKET = 8  # ids repeat; a larger table falls out of the processor's cache
+_SLICE = 1 << 18  # rows
+
+
+def distinct(ids: pl.Series) -> tuple[pl.Series, NDArray[np.uint32]]:
+    """The distinct ids in no particular order, and for each row the place of its id among them.
+
+    Works on 64-bit hashes, several times cheaper than the texts, and compares every text
+    afterwards; should two ids ever share a hash, the texts themselves are encoded.
+    """
+    some_row, code = _group(ids.hash().to_numpy())
+    names = ids.gather(some_row)
+    if not _same(names, code, ids):
+        names = ids.unique().sort(nulls_last=True)
+        kind = pl.Enum(names.drop_nulls())
+        code = ids.cast(kind).to_physical().cast(pl.UInt32).fill_null(len(names) - 1).to_numpy()
+    return names, code
+
+
+def encode_people(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """The distinct ids sorted, and for each row the place of its id among them."""
+    names, code = distinct(ids)
+    order = names.arg_sort()
+    place = np.empty(len(names), dtype=np.int32)
+    place[order.to_numpy()] = np.arange(len(names))
+    return names.gather(order), place[code]
+
+
+def _same(names: pl.Series, code: NDArray[np.uint32], ids: pl.Series) -> bool:
+    """Whether the codes give the ids back; by slices, which take the same memory in turn."""
+    return all(
+        names.gather(code[at : at + _SLICE]).eq_missing(ids[at : at + _SLICE]).all()
+        for at in range(0, len(ids), _SLICE)
+    )
+
+
+def _group(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Some row of each distinct hash, and for each row the number of its hash among those.
+
+    A hash table without a loop over rows: all rows write themselves into their bucket, where the
+    last one stays; who finds its own hash there is done, the others go another round.
+    """
+    bits = max((len(hashes) // _ROWS_PER_BUCKET).bit_length(), 1)
+    code = np.zeros(len(hashes), dtype=np.uint32)
+    rows, some_row, count = np.arange(len(hashes)), [np.empty(0, dtype=np.int64)], 0
+    while len(rows):
+        bucket = (hashes >> np.uint64(64 - bits)).view(np.int64)
+        table = np.full(1 << bits, -1, dtype=np.int32)
+        table[bucket] = np.arange(len(rows))
+        taken = np.flatnonzero(table >= 0)
+        owner = table[taken]
+        table[taken] = np.arange(len(owner))
+        found = table[bucket]
+        code[rows] = count + found  # overwritten later where the owner is another hash
+        some_row.append(rows[owner])
+        count += len(owner)
+        other = np.flatnonzero(hashes[owner][found] != hashes)
+        rows, hashes = rows[other], hashes[other]
+    return np.concatenate(some_row), code
