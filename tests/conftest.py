@@ -71,10 +71,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         shutil.copy(REPOSITORY / name, root / name)
     shutil.copytree(REPOSITORY / "expectations", root / "expectations")
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    params["candidates"] = ["popularity", "item_knn", "ease_concat", "ease_text", "two_tower"]
+    params["candidates"] = ["popularity", "ease_concat", "ease_text", "two_tower", "sequence"]
     params["targets"] = ["films"]
     params["split"]["protocols"] = ["temporal", "cold_start"]
     params["models"]["two_tower"].update(epochs=1)
+    params["models"]["sequence"].update(epochs=1)
     params["evaluation"].update(seeds=1, bootstrap=200)
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     for command in (["init", "-q", "--no-scm"], ["add", "-q", "data"], ["repro"]):

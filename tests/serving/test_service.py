@@ -90,8 +90,11 @@ def test_a_history_sent_gives_the_answer_of_the_same_history_stored(
     catalogue = Catalogue.read(finished.prepared / "items.parquet").items
     users = pl.read_parquet(finished.prepared / "users.parquet")["user_id"].to_list()
     rows = pl.read_parquet(finished.prepared / "interactions.parquet")
-    own = rows.filter(pl.col("user") == users.index(user))["item"].to_list()
-    history = [{"domain": catalogue["domain"][i], "item_id": catalogue["item_id"][i]} for i in own]
+    own = rows.filter(pl.col("user") == users.index(user)).select("item", "timestamp").rows()
+    history = [
+        {"domain": catalogue["domain"][i], "item_id": catalogue["item_id"][i], "timestamp": time}
+        for i, time in own
+    ]
     stored, sent = ask(url, user_id=user), ask(url, history=history)
     assert [i["item_id"] for i in stored["items"]] == [i["item_id"] for i in sent["items"]]
     books = [h for h in history if h["domain"] != "films"]

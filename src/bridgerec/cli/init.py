@@ -169,7 +169,9 @@ def _write_params(
     if not timed:  # an order but no time: no cut time, and nothing is recent
         params["split"]["protocols"] = ["leave_last", "cold_start"]
         params["gate"]["protocol"] = "leave_last"
-        params["candidates"].remove("popularity_recent")
+        for recent in ("popularity_recent", "popularity_month"):
+            params["candidates"].remove(recent)
+            del params["models"][recent]
     buffer = io.StringIO()
     yaml.dump(params, buffer)
     with atomic_file(path) as temporary:

@@ -26,6 +26,7 @@ Floats = NDArray[np.float32]
 FOLDS = 2
 HALF_LIFE = 5.0  # days: what counts as a trend when people are told apart by them
 RECENT = 5  # entries
+MOST = 3.0  # deviations: who is further out counts as there
 PADDING = np.float32(-1e9)
 
 
@@ -138,13 +139,15 @@ class Blend(Candidate):
         known = histories.within(self.block(target)).lengths
         mean, spread = self.scale[target]
         segment = np.searchsorted(self.config.edges, known, side="right")
-        return segment, ((self._features(histories) - mean) / spread).astype(np.float32)
+        scaled = (self._features(histories) - mean) / spread
+        return segment, np.clip(scaled, -MOST, MOST).astype(np.float32)
 
     def _features(self, histories: Histories) -> Floats:
         """Per row: how popular its items and its newest items were when it met them, how long it
         is, and how long ago its newest entry was when the question came; shape (n, 4)."""
         n, length = len(histories), np.maximum(histories.lengths, 1)
-        popular, quiet = np.zeros(len(histories.items)), np.zeros(n)
+        popular = np.zeros(len(histories.items), dtype=np.float32)
+        quiet = np.zeros(n)
         if histories.timestamp is not None:
             popular = self.trends.of_entries(0, histories.timestamp, histories.items)
             if histories.asked is not None:

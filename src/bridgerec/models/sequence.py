@@ -36,11 +36,11 @@ class SequenceConfig(CandidateConfig):
     `history_dropout` of the people are asked for a domain of which they may show nothing.
     `half_lives` in days of the trends that the model knows (`models.trends`)."""
 
-    embedding_size: int = Field(64, ge=4)
+    embedding_size: int = Field(128, ge=4)
     layers: int = Field(2, ge=1)
-    heads: int = Field(2, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    epochs: int = Field(12, ge=1)
+    heads: int = Field(4, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    epochs: int = Field(16, ge=1)
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(0.002, gt=0)
     weight_decay: float = Field(0.01, ge=0)

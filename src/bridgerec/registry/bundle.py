@@ -43,14 +43,14 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
     rows = pl.read_parquet(workspace.prepared / "interactions.parquet")
     n_users = pl.scan_parquet(folder / "users.parquet").select(pl.len()).collect().item()
     lengths = np.bincount(rows["user"].to_numpy(), minlength=n_users)
-    save_file(
-        {
-            "indptr": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            "items": rows["item"].to_numpy().astype(np.int32),
-            "weights": rows["weight"].to_numpy().astype(np.float32),
-        },
-        folder / "histories.safetensors",
-    )
+    stored = {
+        "indptr": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        "items": rows["item"].to_numpy().astype(np.int32),
+        "weights": rows["weight"].to_numpy().astype(np.float32),
+    }
+    if "timestamp" in rows.columns:
+        stored["timestamp"] = rows["timestamp"].to_numpy().astype(np.int64)
+    save_file(stored, folder / "histories.safetensors")
     write_json(folder / "dossier.json", dossier)
     service = workspace.params.service.model_dump(mode="json")
     hashes = {name: file_hash(folder / name) for name in PARTS}

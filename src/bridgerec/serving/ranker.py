@@ -1,7 +1,7 @@
 """From a request to a ranked list, in numpy."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ class Recommender:
         self._check(request)
         history, notes = self._history(request)
         block = self.catalogue.block(request.target)
-        inside = [i for i in history if block.start <= i < block.stop]
-        route: Route = "warm" if inside else "cold_start" if history else "unknown"
-        asked = Histories.of([history[-self.service["max_history"] :]])
+        inside = history.within(block).items.tolist()
+        route: Route = "warm" if inside else "cold_start" if len(history.items) else "unknown"
+        asked = history.last(self.service["max_history"])
         scores = self.models[route].score(asked, request.target)[0]
         hidden = set(inside) if request.exclude_seen else set()
         own = self.item_index[request.target]
@@ -127,29 +127,43 @@ class Recommender:
                 f"{self.service['max_history']}"
             )
 
-    def _history(self, request: RecommendRequest) -> tuple[list[int], list[str]]:
-        """Item indices, oldest first, each once at its newest place; and notes."""
-        history: list[int] = []
-        notes = []
+    @property
+    def clock(self) -> int | None:
+        """The moment of every question: that of the newest entry the release knows of, so that
+        an answer does not change by being asked later; None where the data have an order only."""
+        return None if self.stored.timestamp is None else int(self.stored.timestamp.max())
+
+    def _history(self, request: RecommendRequest) -> tuple[Histories, list[str]]:
+        """One row: items oldest first, each once at its newest place; and notes."""
+        history: list[tuple[int, int]] = []  # item, time
+        notes, now = [], self.clock
         if request.user_id is not None:
             account = (request.user_domain or "", request.user_id)
             row = self.account_index.get(account, self.user_index.get(request.user_id))
             if row is None:
                 notes.append("this user id is not known; only the history sent is used")
             else:
-                history = self.stored.batch(row, row + 1).items.tolist()
-        sent = [self.item_index.get(h.domain, {}).get(h.item_id) for h in request.history]
-        unknown = sum(i is None for i in sent)
+                stored = self.stored.batch(row, row + 1)
+                time = stored.items * 0 if stored.timestamp is None else stored.timestamp
+                history = list(zip(stored.items.tolist(), time.tolist(), strict=True))
+        sent = [(self.item_index.get(h.domain, {}).get(h.item_id), h) for h in request.history]
+        unknown = sum(i is None for i, _ in sent)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
-        history += [i for i in sent if i is not None]
-        newest_first = list(dict.fromkeys(reversed(history)))
-        return newest_first[::-1], notes
+        history += [(i, h.timestamp or now or 0) for i, h in sent if i is not None]
+        newest_first = {}
+        for item, moment in reversed(history):
+            newest_first.setdefault(item, moment)
+        rows = Histories.of([[*newest_first][::-1]])
+        if now is None:
+            return rows, notes
+        time = np.array([*newest_first.values()][::-1], dtype=np.int64)
+        return replace(rows, timestamp=time, asked=np.array([now])), notes
 
     def known_history(self, request: RecommendRequest) -> list[list[str]]:
         """The history that an answer rested on, as [domain, item_id], for the traffic log."""
         domains, ids = self.catalogue.domains, self.columns["item_id"]
-        history = np.array(self._history(request)[0], dtype=np.int64)
+        history = self._history(request)[0].items
         kinds = self.catalogue.domain_of(history)
         return [[domains[d], ids[i]] for d, i in zip(kinds.tolist(), history.tolist(), strict=True)]
 

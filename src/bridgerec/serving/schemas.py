@@ -8,12 +8,13 @@ Route = Literal["warm", "cold_start", "unknown"]
 
 
 class HistoryItem(BaseModel):
-    """One thing a person liked, in any domain."""
+    """One thing a person liked, in any domain; `timestamp` in seconds, if it is known when."""
 
     model_config = ConfigDict(extra="forbid")
 
     domain: str = Field(max_length=200)
     item_id: str = Field(max_length=500)
+    timestamp: int | None = Field(None, ge=0, lt=2**53)
 
 
 class RecommendRequest(BaseModel):
