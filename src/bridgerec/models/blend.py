@@ -20,7 +20,7 @@ from bridgerec.data.dataset import Cases, Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, under
 from bridgerec.models.trends import Trends
-from bridgerec.training.mixing import Choices, Mixture, learn_mixture
+from bridgerec.training.mixing import Choices, Mixture, learn_mixture, sharpen
 
 Floats = NDArray[np.float32]
 FOLDS = 2
@@ -43,6 +43,7 @@ class BlendConfig(CandidateConfig):
     others: int = Field(400, ge=1)
     regularization: float = Field(0.001, ge=0)
     steps: int = Field(60, ge=1)
+    sharpen: bool = True
     least: float = Field(0.02, ge=0, lt=1)
 
 
@@ -76,16 +77,19 @@ class Blend(Candidate):
             spread = raw.std(0)
             self.scale[cases.target] = np.stack([raw.mean(0), np.where(spread > 0, spread, 1)])
             choices, people = self._choices(cases)
-            learn = (self.config.regularization, self.config.steps)
-            n, fold = len(self.config.edges) + 1, people % FOLDS
-            found = learn_mixture(choices, n, *learn)
+            found, fold = self._mixture(choices), people % FOLDS
             folds = [
-                learn_mixture(choices.take(fold != i), n, *learn) if (fold != i).any() else found
+                self._mixture(choices.take(fold != i)) if (fold != i).any() else found
                 for i in range(FOLDS)
             ]
             self.mixtures[cases.target] = [*folds, found]
             usual.append(found.weights(choices.segment, choices.features).mean(0))
         self._drop(np.max([w / w.max() for w in usual], axis=0) >= self.config.least)
+
+    def _mixture(self, choices: Choices) -> Mixture:
+        c = self.config
+        found = learn_mixture(choices, len(c.edges) + 1, c.regularization, c.steps)
+        return sharpen(found, choices) if c.sharpen else found
 
     def _drop(self, kept: NDArray[np.bool_]) -> None:
         names = [name for name, keep in zip(self.members, kept, strict=True) if keep]
@@ -94,7 +98,7 @@ class Blend(Candidate):
             update={"members": {n: p for n, p in self.config.members.items() if n in names}}
         )
         for target, mixtures in self.mixtures.items():
-            self.mixtures[target] = [Mixture(m.a[:, kept], m.b[:, kept]) for m in mixtures]
+            self.mixtures[target] = [m.only(kept) for m in mixtures]
 
     def _choices(self, cases: Cases) -> tuple[Choices, NDArray[np.int64]]:
         """What the weights are learned from, and the people it is about."""
@@ -189,6 +193,7 @@ class Blend(Candidate):
         for target, mixtures in self.mixtures.items():
             found[f"a/{target}"] = np.stack([m.a for m in mixtures])
             found[f"b/{target}"] = np.stack([m.b for m in mixtures])
+            found[f"factor/{target}"] = np.stack([m.factor for m in mixtures])
             found[f"scale/{target}"] = self.scale[target]
         return found
 
@@ -205,12 +210,10 @@ class Blend(Candidate):
                 warnings.warn(f"the blend goes on without {name}: {error}", stacklevel=2)
         if not self.members:
             raise ArtifactError(f"{self.folder}: none of the blend's members can be read.")
+        factor = under(arrays, "factor/")
         self.mixtures = {
-            target: [
-                Mixture(x[:, present], y[:, present])
-                for x, y in zip(a[target], b[target], strict=True)
-            ]
-            for target in a
+            t: [Mixture(*parts).only(present) for parts in zip(a[t], b[t], factor[t], strict=True)]
+            for t in a
         }
 
 

@@ -67,17 +67,18 @@ class _Net(nn.Module):
         self.sequence = CausalTransformer(size, config.layers, config.heads, config.dropout)
         self.head = nn.Parameter(torch.eye(size).repeat(n_domains, 1, 1))
         self.popular = nn.Parameter(torch.full((n_domains,), 0.1))
-        self.trend = nn.Parameter(torch.full((n_domains, trends), 0.1))
-        self.follow = nn.Parameter(torch.zeros(n_domains, size))
+        # two of each: the question came right after the newest entry, or at a time of its own
+        self.trend = nn.Parameter(torch.full((2, n_domains, trends), 0.1))
+        self.follow = nn.Parameter(torch.zeros(2, n_domains, size))
 
     def entries(self, items: Tensor, told: "_Told") -> Tensor:
         """What attention reads: (batch, length, size) from unit item vectors."""
         scaled = items * items.shape[2] ** 0.5
         return scaled + self.kind[told.kind] + self.pause[told.pause] + told.trends @ self.trendy
 
-    def following(self, states: Tensor, d: int) -> Tensor:
+    def following(self, states: Tensor, d: int, timed: int) -> Tensor:
         """How much trends move people in these states (n, size), from 0 to `FOLLOWS`."""
-        return FOLLOWS * torch.sigmoid(states @ self.follow[d])
+        return FOLLOWS * torch.sigmoid(states @ self.follow[timed, d])
 
 
 class Sequence(Candidate):
@@ -141,8 +142,8 @@ class Sequence(Candidate):
         table, strength = (torch.from_numpy(part) for part in _left_aligned(rows))
         real = table >= 0
         told = self._told(rows, table)
-        # a question is asked at the time of the entry before
-        moment = torch.cat([told.moment[:, :1], told.moment[:, :-1]], 1)
+        timed = int(rng.random() < 0.5)
+        moment = torch.from_numpy(self._moments(_times(rows, table.shape[1]), timed, rng))
         negatives = [self._negatives(d, rng) for d in self.domains]
         pieces = [table[real], *(items for items, _ in negatives)]
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
@@ -172,11 +173,11 @@ class Sequence(Candidate):
             logits = users @ away[d].T / c.temperature
             logits = logits + (bias * self.log_popularity[number] - log_q)
             if c.half_lives:
-                follow = self.net.following(states[asked], d)
+                follow = self.net.following(states[asked], d, timed)
                 when, which = torch.unique(moment[asked], return_inverse=True)
-                lift = self._lift(d, when[:, None], number[None])
+                lift = self._lift(timed, d, when[:, None], number[None])
                 logits = logits + follow[:, None] * lift[which]
-                positive = positive + follow * self._lift(d, moment[asked], target)
+                positive = positive + follow * self._lift(timed, d, moment[asked], target)
             hit = torch.searchsorted(number, target).clamp(max=len(number) - 1)
             same = torch.nonzero(number[hit] == target)[:, 0]
             logits[same, hit[same]] = -torch.inf
@@ -203,10 +204,20 @@ class Sequence(Candidate):
             else torch.zeros(*known.shape, 0),
         )
 
-    def _lift(self, d: int, when: Tensor, items: Tensor) -> Tensor:
+    def _moments(
+        self, time: NDArray[np.int64], timed: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """The row of the trends' tables at which each entry (batch, length) is asked for: right
+        after the entry before, or (`timed`) at any time between that one and its own."""
+        before = np.hstack([time[:, :1], time[:, :-1]])
+        if timed:
+            before = before + ((time - before) * rng.random(time.shape)).astype(np.int64)
+        return self.trends.at(before)
+
+    def _lift(self, timed: int, d: int, when: Tensor, items: Tensor) -> Tensor:
         """What trends add to the logits of items at moments (rows of the trends' tables)."""
         found = [torch.from_numpy(t[when.numpy(), items.numpy()]) for t in self.trends.tables]
-        return torch.stack(found, -1) @ self.net.trend[d]
+        return torch.stack(found, -1) @ self.net.trend[timed, d]
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         recent = histories.last(self.config.max_history)
@@ -220,11 +231,11 @@ class Sequence(Candidate):
             scores = users @ self.items[block].T / self.config.temperature
             found = scores + self.net.popular[d] * self.log_popularity[block]
             if self.config.half_lives:
-                lift = torch.zeros_like(found)
-                for k, weight in enumerate(self.net.trend[d]):
+                lift, timed = torch.zeros_like(found), int(histories.asked is not None)
+                for k, weight in enumerate(self.net.trend[timed, d]):
                     trend = np.array(self.trends.of_block(k, histories.moment, block))
                     lift += weight * torch.from_numpy(trend)
-                found = found + self.net.following(last, d)[:, None] * lift
+                found = found + self.net.following(last, d, timed)[:, None] * lift
         return np.asarray(found.numpy(), dtype=np.float32)
 
     def arrays(self) -> Arrays:

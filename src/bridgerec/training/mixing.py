@@ -8,11 +8,16 @@ sets the right scale.  Segments lean on their common mean.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+FACTORS = (0.5, 0.7, 1.4, 2.0)
+CUTS = (10, 100)
+ROUNDS = 6
+LEAST_GAIN = 1e-5
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,20 @@ class Choices:
 
 @dataclass(frozen=True)
 class Mixture:
-    """`a` (segments, members) and `b` (features, members)."""
+    """`a` (segments, members), `b` (features, members) and `factor` (members,)."""
 
     a: Floats
     b: Floats
+    factor: Floats
 
     def weights(self, segment: NDArray[np.int64], features: Floats) -> Floats:
         """Non-negative weights, shape (n, members)."""
-        found = np.logaddexp(0, self.a[segment] + features @ self.b)
+        found = np.logaddexp(0, self.a[segment] + features @ self.b) * self.factor
         return np.asarray(found, dtype=np.float32)
+
+    def only(self, members: Any) -> "Mixture":
+        """The mixture of some members (a mask, or places)."""
+        return Mixture(self.a[:, members], self.b[:, members], self.factor[members])
 
 
 def learn_mixture(choices: Choices, segments: int, regularization: float, steps: int) -> Mixture:
@@ -75,4 +85,48 @@ def learn_mixture(choices: Choices, segments: int, regularization: float, steps:
 
     optimizer.step(closure)
     with torch.no_grad():
-        return Mixture((common + own).numpy(), b.numpy())
+        return Mixture((common + own).numpy(), b.numpy(), np.ones(members, dtype=np.float32))
+
+
+def sharpen(mixture: Mixture, choices: Choices) -> Mixture:
+    """The mixture with a factor per member that raises NDCG on the choices.
+
+    Likelihood looks at all items, a list shows the first few; coordinate ascent over `FACTORS`
+    moves the few numbers in which the two differ.  The mean of NDCG@10 and NDCG@100 is climbed:
+    the longer list steadies the shorter one.
+    """
+    weights = mixture.weights(choices.segment, choices.features)
+    parts = [choices.scores[:, :, m] * weights[:, [m]] for m in range(weights.shape[1])]
+    gain = 1 / np.log2(np.arange(2, max(CUTS) + 2))
+    total = choices.relevant.sum(1)
+    ideals = [np.cumsum(gain)[np.minimum(total, k) - 1] for k in CUTS]
+    case, place = np.nonzero(choices.relevant)
+
+    def value(mixed: Floats) -> float:
+        mixed = mixed + np.where(choices.log_copies < -1e8, -np.inf, 0).astype(np.float32)
+        own = mixed[case, place]
+        rank = (mixed[case] >= own[:, None]).sum(1) - 1  # ties count against the mixture
+        found = 0.0
+        for k, ideal in zip(CUTS, ideals, strict=True):
+            worth = np.where(rank < k, gain[np.minimum(rank, k - 1)], 0)
+            found += float((np.bincount(case, worth, len(total)) / ideal).mean())
+        return found / len(CUTS)
+
+    factor, mixed = np.ones(len(parts)), np.sum(parts, axis=0)
+    highest = value(mixed)
+    for _ in range(ROUNDS):
+        before = highest
+        for m, part in enumerate(parts):
+            for size in FACTORS:
+                tried = mixed + np.float32(size * factor[m] - factor[m]) * part
+                if (found := value(tried)) > highest + LEAST_GAIN:
+                    highest, chosen = found, size
+                    best_mixed = tried
+                    break
+            else:
+                continue
+            factor[m] *= chosen
+            mixed = best_mixed
+        if highest == before:
+            break
+    return Mixture(mixture.a, mixture.b, factor.astype(np.float32))
