@@ -31,6 +31,7 @@ def check_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(check_name)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Protocol = Literal["temporal", "leave_last", "cold_start"]
+Whiten = Literal["pca", "zca", "none"]
 BLEND = "blend"  # its name in the evaluation
 Metric = Annotated[str, Field(pattern=r"^(precision|recall|f1|ndcg|hr|mrr|map)@\d+$")]
 
@@ -123,8 +124,19 @@ class Embed(Strict):
         "description",
     )
     max_characters: int = Field(512, ge=16)
+    whitening: Whiten = "pca"
     whitening_size: int | None = Field(None, ge=2)  # None keeps the encoder's size
     whitening_epsilon: float = Field(0.01, ge=0)
+    domain_means: bool = True  # remove each domain's own mean, not one for all
+
+    @model_validator(mode="after")
+    def _size(self) -> "Embed":
+        if self.whitening_size is not None and self.whitening != "pca":
+            raise ValueError(
+                f"whitening: {self.whitening} has no directions in order of strength to keep "
+                "whitening_size of; write whitening: pca or leave out whitening_size"
+            )
+        return self
 
 
 class Model(BaseModel):

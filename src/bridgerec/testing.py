@@ -8,6 +8,7 @@ The pytest fixture `training` (a `bridgerec.data.dataset.Training` with two doma
 provided by the inheriting suite.
 """
 
+from copy import deepcopy
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,6 +47,12 @@ class CandidateContract:
                 assert scores.dtype == np.float32
                 wrong = np.argwhere(~np.isfinite(scores))
                 assert not len(wrong), f"{candidate.config}: not finite at {wrong[:5].tolist()}"
+
+    def test_fitting_leaves_the_training_rows_alone(self, training: Training) -> None:
+        before = deepcopy(training.histories)
+        self.fitted(training)
+        for name in ("indptr", "items", "weights", "timestamp"):
+            assert np.array_equal(getattr(training.histories, name), getattr(before, name)), name
 
     def test_round_trip_through_disk(self, training: Training, tmp_path: Path) -> None:
         for number, candidate in enumerate(self.fitted(training)):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridgerec.config import Encoder
+from bridgerec.config import Embed, Encoder
 from bridgerec.encoders.cache import EmbeddingCache
 from bridgerec.encoders.text import TextEncoder
 from bridgerec.encoders.whitening import Whitening
@@ -214,3 +214,26 @@ def test_whitening_gives_uncorrelated_dimensions_and_no_domain_mean() -> None:
     )
     np.testing.assert_allclose(np.linalg.norm(found[:-1], axis=1), 1, atol=1e-5)
     assert not found[-1].any()
+
+
+def test_ways_of_whitening() -> None:
+    rng = np.random.default_rng(1)
+    domain = np.repeat([0, 1], 500)
+    vectors = (rng.normal(size=(1000, 6)) @ rng.normal(size=(6, 6)) + domain[:, None]).astype("f4")
+    pca, zca = (Whitening.fit(vectors, domain, None, 0.0, way) for way in ("pca", "zca"))
+    # the same angles between items, in other axes: the encoder's own
+    np.testing.assert_allclose(
+        *((w.apply(vectors, domain) @ w.apply(vectors, domain).T) for w in (pca, zca)), atol=1e-3
+    )
+    np.testing.assert_allclose(zca.weights, zca.weights.T, atol=1e-5)
+    none = Whitening.fit(vectors, domain, None, 0.0, "none", domain_means=False)
+    np.testing.assert_allclose(none.means, np.tile(vectors.mean(0), (2, 1)), rtol=1e-5)
+    centred = vectors - vectors.mean(0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    np.testing.assert_allclose(none.apply(vectors, domain), unit, atol=1e-5)
+
+
+def test_only_pca_can_be_cut() -> None:
+    assert Embed(whitening_size=64).whitening == "pca"
+    with pytest.raises(ValueError, match="whitening_size"):
+        Embed(whitening="zca", whitening_size=64)

@@ -17,7 +17,6 @@ from bridgerec.models.item_knn import ItemKNN, ItemKNNConfig
 from bridgerec.models.popularity import Popularity, PopularityConfig
 from bridgerec.models.sequence import Sequence, SequenceConfig, _next_of
 from bridgerec.models.sparse import matrix
-from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.testing import CandidateContract
 from bridgerec.training.losses import draw
 
@@ -41,11 +40,6 @@ class TestEASE(CandidateContract):
         EASEConfig(regularization=5, text_weight=2, recency=0.8),
         EASEConfig(regularization=5, max_rows=100),  # solved over items
     )
-
-
-class TestTwoTower(CandidateContract):
-    candidate = TwoTower
-    configs = (TwoTowerConfig(embedding_size=16, epochs=3, batch_size=32, negatives=16),)
 
 
 class TestSequence(CandidateContract):

@@ -1,8 +1,10 @@
-"""PCA whitening of sentence vectors, with each domain's own mean removed.
+"""Whitening of sentence vectors, with each domain's own mean removed.
 
 Raw sentence vectors of one domain crowd into a narrow cone (mean cosine up to .8); whitening
 makes directions comparable (Su et al. 2021, arXiv:2103.15316).  Removing the mean per domain
-takes away what tells the platforms apart and keeps what they share.
+takes away what tells the platforms apart and keeps what they share.  `pca` sorts the directions by
+strength, so that they can be cut; `zca` turns back, staying closest to the encoder's own axes
+(Kessy et al. 2018); `none` only removes means.
 """
 
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridgerec.config import Whiten
 from bridgerec.errors import DataError
 from bridgerec.runtime import atomic_file
 
@@ -27,9 +30,13 @@ class Whitening:
 
     @classmethod
     def fit(
-        cls, vectors: Floats, domain: NDArray[np.integer[Any]], size: int | None, epsilon: float
-    ) -> "Whitening":
+        cls, vectors: Floats, domain: NDArray[np.integer[Any]], size: int | None, epsilon: float,
+        method: Whiten = "pca", domain_means: bool = True,
+    ) -> "Whitening":  # fmt: skip
         """Fit on training items: `vectors` (n, d), `domain` (n,) numbers from 0.
+
+        `size` keeps the strongest directions of `pca`; without `domain_means` one mean is removed
+        from all.
 
         `epsilon` is added to each variance relative to the mean variance, so that directions of
         pure noise are not blown up.
@@ -46,8 +53,11 @@ class Whitening:
         count = int(domain.max(initial=0)) + 1
         means = np.zeros((count, vectors.shape[1]))
         for number in range(count):
-            if (domain == number).any():
-                means[number] = vectors[domain == number].astype(np.float64).mean(0)
+            members = domain == number if domain_means else np.full(len(domain), True)
+            if members.any():
+                means[number] = vectors[members].astype(np.float64).mean(0)
+        if method == "none":
+            return cls(means.astype(np.float32), np.eye(vectors.shape[1], dtype=np.float32))
         centred = vectors - means[domain]
         covariance = centred.T @ centred / max(len(centred), 1)
         variance, directions = np.linalg.eigh(covariance)
@@ -56,7 +66,10 @@ class Whitening:
         largest = np.abs(directions).argmax(0)
         directions = directions * np.sign(directions[largest, np.arange(len(largest))])
         scale = 1 / np.sqrt(np.maximum(variance, 0) + epsilon * variance.mean() + 1e-12)
-        return cls(means.astype(np.float32), (directions * scale)[:, :size].astype(np.float32))
+        weights = (directions * scale)[:, :size]
+        if method == "zca":
+            weights = (directions * scale) @ directions.T
+        return cls(means.astype(np.float32), weights.astype(np.float32))
 
     def apply(self, vectors: Floats, domain: NDArray[np.integer[Any]]) -> Floats:
         """Unit vectors (n, size); rows of zeros (no text) stay zero."""

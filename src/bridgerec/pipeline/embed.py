@@ -32,8 +32,9 @@ def embed(workspace: Workspace, say: Callable[[str], None]) -> None:
         usable &= Split.read(workspace.prepared, name, catalogue).training().seen
     domain = catalogue.domain_of(np.arange(len(catalogue)))
     whitening = Whitening.fit(
-        raw[usable], domain[usable], config.whitening_size, config.whitening_epsilon
-    )
+        raw[usable], domain[usable], config.whitening_size, config.whitening_epsilon,
+        config.whitening, config.domain_means,
+    )  # fmt: skip
     vectors = whitening.apply(raw, domain)
     say(f"{len(vectors):,} vectors of size {vectors.shape[1]}, {encoder.precision}")
     with atomic_folder(workspace.vectors) as folder:

@@ -1,0 +1,108 @@
+"""The semantic-alignment family: two towers and their parts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bridgerec.data.dataset import Histories, Training
+from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
+from bridgerec.testing import CandidateContract
+from bridgerec.training.adversarial import adversarial
+from bridgerec.training.augment import augment
+from bridgerec.training.graph import propagate
+from bridgerec.training.item_tower import Adaptor, ItemTower
+from bridgerec.training.trend import Trend
+from bridgerec.training.user_tower import UserTower
+
+
+class TestTwoTower(CandidateContract):
+    candidate = TwoTower
+    configs = (
+        TwoTowerConfig(epochs=3, batch_size=32, learning_rate=0.01),
+        TwoTowerConfig(
+            embedding_size=8, epochs=2, batch_size=32, negatives=16, max_history=6, adaptor="mlp",
+            attention=True, trend_half_life_days=None, propagation=2,
+        ),
+        TwoTowerConfig(
+            epochs=2, batch_size=32, adaptor="moe", person_weight=0.1, item_weight=0.1,
+            view_weight=0.1, adversarial_weight=0.5,
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("adaptor", ["linear", "mlp", "moe"])
+def test_an_item_tower_starts_from_the_frozen_vectors(adaptor: Adaptor) -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(20, 32), dim=1)
+    tower = ItemTower(32, 32, 20, adaptor).eval()
+    assert (tower(vectors, torch.arange(20)) * vectors).sum(1).min() > 0.9
+
+
+def test_a_user_tower_by_hand() -> None:
+    tower = UserTower(3, 2, 4, recency=0.5, attention=False)
+    entries, kind = torch.eye(3)[None], torch.tensor([[0, 1, 0]])
+    visible = torch.tensor([[[True, True, True], [False, True, False], [False, False, False]]])
+    found = tower(entries, kind, visible, torch.tensor([[0, 0, 1]]))[0]
+    expected = torch.tensor([0.25, 0.5, 1.0])
+    torch.testing.assert_close(found[0], expected / expected.norm())
+    torch.testing.assert_close(found[1:], torch.tensor([[0.0, 1, 0], [0, 0, 0]]))
+
+
+def test_augmented_histories_keep_their_owner_and_most_of_their_items() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 30, 400)
+    rows = Histories.of([list(range(100 * i, 100 * i + n)) for i, n in enumerate(lengths)])
+    changed = augment(rows, 0.3, rng)
+    assert (changed.items // 100 == changed.rows).all()
+    assert (changed.lengths >= 1).all()
+    pairs = changed.items[:-1] > changed.items[1:]
+    assert 0 < pairs.sum() < 0.2 * len(pairs)
+    assert 0.7 < len(changed.items) / len(rows.items) < 0.9
+    assert len(np.unique(changed.items)) == len(changed.items)
+
+
+def test_the_adversary_moves_along_the_gradient() -> None:
+    vectors = torch.tensor([[3.0, 4.0], [0.0, 2.0]], requires_grad=True)
+    loss = adversarial(lambda v: (v**2).sum() / 2, vectors, epsilon=1.0, weight=0.5)
+    assert loss.item() == pytest.approx((25 + 4) / 2 + 0.5 * (36 + 9) / 2)
+
+
+def test_propagation_equals_the_dense_computation() -> None:
+    vectors = np.eye(4, dtype=np.float32)
+    found = propagate(vectors, Histories.of([[0, 1], [1, 2]]), 2)
+    met = np.array([[1, 1, 0, 0], [0, 1, 1, 0]]) / np.sqrt(2)
+    met = met / np.sqrt([1, 2, 1, 1])
+    step = met.T @ met
+    expected = np.eye(4) + step + step @ step
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_array_equal(propagate(vectors, Histories.of([[0, 1]]), 0), vectors)
+
+
+def test_the_trend_sees_nothing_of_the_future(training: Training) -> None:
+    assert training.histories.timestamp is not None
+    trend = Trend.of(training, 30.0)
+    items, seconds = training.histories.items, training.histories.timestamp
+    rate = np.log(2) / (30 * 86400)
+    end = np.exp(rate * (seconds - seconds.max()))
+    expected = np.log1p(np.bincount(items, end, minlength=60))
+    np.testing.assert_allclose(trend.table[-1], expected, rtol=1e-4)
+    for moment in (0, 5, 40):
+        cut = seconds[trend.moment == moment].min()
+        then = np.where(seconds < cut, np.exp(rate * (seconds - cut)), 0)
+        expected = np.log1p(np.bincount(items, then, minlength=60))
+        np.testing.assert_allclose(trend.table[moment], expected, rtol=1e-4, atol=1e-6)
+    plain = replace(training.histories, timestamp=None)
+    assert not Trend.of(replace(training, histories=plain), 30.0).table.any()
+
+
+def test_cold_items_and_new_people_are_served_by_meaning(training: Training) -> None:
+    keep = training.histories.items != 33
+    without = replace(training, histories=training.histories.where(keep))
+    towers = TwoTower(TwoTowerConfig(epochs=8, batch_size=32, learning_rate=0.01))
+    towers.train(without)
+    scores = towers.score(Histories.of([[0, 3, 6, 9]]), "right")[0]  # nothing of the target yet
+    taste = np.arange(30, 60) % 3
+    assert scores[taste == 0].mean() > scores[taste != 0].mean()
+    assert scores[3] > np.median(scores[taste != 0])
