@@ -169,7 +169,7 @@ def _write_params(
     if not timed:  # an order but no time: no cut time, and nothing is recent
         params["split"]["protocols"] = ["leave_last", "cold_start"]
         params["gate"]["protocol"] = "leave_last"
-        for recent in ("popularity_recent", "popularity_month"):
+        for recent in ("popularity_2d", "popularity_5d", "popularity_30d"):
             params["candidates"].remove(recent)
             del params["models"][recent]
     buffer = io.StringIO()

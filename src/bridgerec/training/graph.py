@@ -16,10 +16,10 @@ Floats = NDArray[np.float32]
 def propagate(vectors: Floats, histories: Histories, steps: int) -> Floats:
     """The mean of the vectors after 0..`steps` steps, unit length; items without rows keep
     theirs."""
-    shape = (len(histories), len(vectors))
-    ones = np.ones(len(histories.items), dtype=np.float32)
     if steps == 0:
         return vectors
+    shape = (len(histories), len(vectors))
+    ones = np.ones(len(histories.items), dtype=np.float32)
     # copied: sum_duplicates sorts in place, and the history must keep its order
     met = csr_matrix((ones, histories.items.copy(), histories.indptr), shape)
     met.sum_duplicates()
