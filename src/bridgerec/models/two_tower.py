@@ -39,9 +39,9 @@ class TwoTowerConfig(CandidateConfig, AlignmentOptions):
     recency: float = Field(0.8, gt=0, le=1)
     attention: bool = False
     trend_half_life_days: float | None = Field(30.0, gt=0)
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(4, ge=1)
     batch_size: int = Field(256, ge=2)
-    learning_rate: float = Field(0.001, gt=0)
+    learning_rate: float = Field(0.002, gt=0)
 
 
 class TwoTower(Candidate):
