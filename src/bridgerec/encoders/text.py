@@ -105,6 +105,12 @@ class TextEncoder:
                 "or name another under embed.text.model."
             ) from error
         self._model = model.eval().to(self.device)
+        if self.precision == "bfloat16":
+            # autocast would round these weights again for every batch, to the same bits; the
+            # layer norms stay in float32
+            for part in model.modules():
+                if type(part) is torch.nn.Linear:
+                    part.to(torch.bfloat16)
 
     def encode(
         self, texts: Sequence[str], cache: EmbeddingCache | None = None, progress: bool = False
