@@ -113,6 +113,13 @@ class Encoder(Strict):
     batch_size: int = Field(64, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    backend: Literal["torch", "openvino"] = "torch"  # openvino: an extra, for processors
+
+    @model_validator(mode="after")
+    def _openvino_runs_on_processors(self) -> "Encoder":
+        if self.backend == "openvino" and self.device == "cuda":
+            raise ValueError("backend openvino runs on the processor: write device auto or cpu")
+        return self
 
 
 class Embed(Strict):

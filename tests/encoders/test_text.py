@@ -193,6 +193,23 @@ def test_a_vector_does_not_depend_on_its_company(precision: str) -> None:
         np.testing.assert_array_equal(encoder.encode([text])[0], together[i])
 
 
+def test_weights_kept_in_bfloat16_give_the_bits_of_autocast() -> None:
+    import torch
+    from transformers import AutoModel
+
+    encoder = TextEncoder(Encoder(precision="bfloat16", device="cpu"))
+    text = TEXTS[-1]
+    found = encoder.encode([text])[0]
+    kinds = {p.dtype for n, p in encoder._model.named_parameters() if "LayerNorm" in n}
+    assert kinds == {torch.float32}
+    model = AutoModel.from_pretrained(encoder.folder, dtype=torch.float32).eval()
+    ids = encoder._tokenizer([text], truncation=True, max_length=96, return_tensors="pt").input_ids
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+    mean = hidden.float().mean(1)
+    np.testing.assert_array_equal(found, torch.nn.functional.normalize(mean, dim=1)[0].numpy())
+
+
 def test_whitening_without_any_text_says_so() -> None:
     raw = TextEncoder(Encoder()).encode(["", ""])
     with pytest.raises(DataError, match=r"no item has any text.*embed\.fields"):

@@ -2,7 +2,7 @@
 
 Fast on a processor: nothing is padded, because only texts of the same number of tokens share a
 batch, and bfloat16 autocast is used where the processor has instructions for it (never by timing,
-so that a run repeats).
+so that a run repeats).  OpenVINO can take PyTorch's place (`backend`).
 
 On a processor a text's vector is the same to the last bit whichever texts are embedded with it,
 so a cache that grew over months equals a fresh one (measured for bfloat16 and float32; a test
@@ -11,7 +11,8 @@ can differ.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -59,7 +60,11 @@ class TextEncoder:
     def __init__(self, config: Encoder, root: Path = Path()) -> None:
         import torch
 
-        cuda = torch.cuda.is_available()
+        if config.backend == "openvino":
+            from bridgerec.encoders.openvino import require_openvino
+
+            require_openvino()
+        cuda = torch.cuda.is_available() and config.backend == "torch"
         if config.device == "cuda" and not cuda:
             raise ConfigError(
                 "embed.text.device is cuda, but PyTorch finds no CUDA device on this machine. "
@@ -76,16 +81,18 @@ class TextEncoder:
             self.precision = "bfloat16" if fast else "float32"
         self._model: Any = None
         self._tokenizer: Any = None
+        self._vectors: Callable[[list[list[int]]], Floats] = self._torch_vectors
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same text could get another vector, by the model's files, the
         settings, the kind of device, or the versions of the libraries that compute."""
         c = self.config
+        more = ("openvino",) if c.backend == "openvino" else ()
         parts = [
             *(self.weights, self.settings, c.pooling, c.prefix, str(c.max_length)),
             *(str(c.batch_size), self.precision, self.device),
-            *(version(library) for library in ("torch", "transformers", "tokenizers")),
+            *(version(library) for library in ("torch", "transformers", "tokenizers", *more)),
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -105,6 +112,17 @@ class TextEncoder:
                 "or name another under embed.text.model."
             ) from error
         self._model = model.eval().to(self.device)
+        if self.config.backend == "openvino":
+            from bridgerec.encoders.openvino import Compiled
+
+            pooling = partial(pool, pooling=self.config.pooling)
+            self._vectors = Compiled(model, pooling, self.precision, self.config.max_length)
+        elif self.precision == "bfloat16":
+            # autocast would round these weights again for every batch, to the same bits; the
+            # layer norms stay in float32
+            for part in model.modules():
+                if type(part) is torch.nn.Linear:
+                    part.to(torch.bfloat16)
 
     def encode(
         self, texts: Sequence[str], cache: EmbeddingCache | None = None, progress: bool = False
@@ -163,17 +181,20 @@ class TextEncoder:
 
     def _forward(self, tokens: list[list[int]]) -> Iterator[Floats]:
         """Unit vectors, batch by batch; each batch is a run of texts of the same length."""
+        for batch in _runs(tokens, self.config.batch_size):
+            yield self._vectors(batch)
+
+    def _torch_vectors(self, batch: list[list[int]]) -> Floats:
         import torch
 
         bf16 = self.precision == "bfloat16"
-        for batch in _runs(tokens, self.config.batch_size):
-            filled = batch * -(-LEAST_TOKENS // (len(batch) * len(batch[0])))
-            ids = torch.tensor(filled, device=self.device)
-            with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-                hidden = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
-            pooled = pool(hidden[: len(batch)].float(), self.config.pooling)
-            unit = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
-            yield np.asarray(unit, dtype=np.float32)
+        filled = batch * -(-LEAST_TOKENS // (len(batch) * len(batch[0])))
+        ids = torch.tensor(filled, device=self.device)
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+            hidden = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        pooled = pool(hidden[: len(batch)].float(), self.config.pooling)
+        unit = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+        return np.asarray(unit, dtype=np.float32)
 
 
 def _runs(tokens: list[list[int]], size: int) -> Iterator[list[list[int]]]:
