@@ -151,7 +151,7 @@ class Recommender:
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
         history += [(i, h.timestamp or now or 0) for i, h in sent if i is not None]
-        newest_first = {}
+        newest_first: dict[int, int] = {}
         for item, moment in reversed(history):
             newest_first.setdefault(item, moment)
         rows = Histories.of([[*newest_first][::-1]])
