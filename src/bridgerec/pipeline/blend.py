@@ -15,7 +15,7 @@ from bridgerec.runtime import atomic_folder, read_json
 def blend(workspace: Workspace, say: Callable[[str], None]) -> None:
     """Write `artifacts/blend/SPLIT/seed-I/` for every split, and for every seed of its members.
 
-    Without a section `blend` in params.yaml the folder stays empty.
+    With `blend: null` in params.yaml the folder stays empty.
 
     Raises:
         ArtifactError: a member is not trained, or of another catalogue.
