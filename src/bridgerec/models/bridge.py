@@ -21,12 +21,12 @@ from bridgerec.training.sequences import batches
 class BridgeConfig(CandidateConfig):
     """`epochs` counts passes of every single bridge over the people who teach it; the
     factorisation has `iterations` of its own.  `negatives`: with as many target items or fewer
-    the softmax of the ranking loss is the full one."""
+    the softmax of the ranking loss is the full one.  With that loss a few epochs are enough."""
 
-    epochs: int = Field(15, ge=1)
+    epochs: int = Field(40, ge=1)
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(0.003, gt=0)
-    weight_decay: float = Field(0.1, ge=0)
+    weight_decay: float = Field(1.0, ge=0)
     negatives: int = Field(1024, ge=1)
 
 

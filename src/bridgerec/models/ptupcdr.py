@@ -23,18 +23,20 @@ from bridgerec.training.sequences import padded
 
 class PTUPCDRConfig(BridgeConfig):
     """`max_history`: the newest source items that attention looks at; `meta_size`: the hidden
-    layer of the meta network; `mapping_weight` against 1 for the ranking loss.  The factorisation
-    and `bridge_reg` as in EMCDR."""
+    layer of the meta network; `ranking_weight` and `mapping_weight` weigh the two losses.
+    The factorisation and `bridge_reg` as in EMCDR."""
 
     embedding_size: int = Field(16, ge=2)
     iterations: int = Field(6, ge=1)
     alpha: float = Field(10.0, gt=0)
     reg: float = Field(10.0, gt=0)
-    bridge_reg: float = Field(50.0, gt=0)
+    bridge_reg: float = Field(100.0, gt=0)
     meta_size: int = Field(50, ge=1)
     max_history: int = Field(30, ge=1)
     mapping_weight: float = Field(1.0, ge=0)
-    ranking_weight: float = Field(1.0, ge=0)
+    ranking_weight: float = Field(0.05, ge=0)
+    epochs: int = Field(5, ge=1)
+    weight_decay: float = Field(0.1, ge=0)
 
 
 class _Bridge(nn.Module):
