@@ -76,6 +76,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     params["split"]["protocols"] = ["temporal", "cold_start"]
     params["models"]["two_tower"].update(epochs=1)
     params["models"]["sequence"].update(epochs=1)
+    params["blend"]["members"] = ["popularity", "ease_text", "two_tower", "sequence"]
     params["evaluation"].update(seeds=1, bootstrap=200)
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     for command in (["init", "-q", "--no-scm"], ["add", "-q", "data"], ["repro"]):
