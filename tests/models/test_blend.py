@@ -28,9 +28,9 @@ def last_of_each(training: Training, target: str) -> Cases:
 
 def members(training: Training, folder: Path) -> dict[str, Candidate]:
     made: dict[str, Candidate] = {
-        "ease": EASE(EASEConfig(regularization=5)),
+        "popular": Popularity(),  # not in the order of the alphabet
         "knn": ItemKNN(),
-        "popular": Popularity(),
+        "ease": EASE(EASEConfig(regularization=5)),
     }
     for name, member in made.items():
         member.train(training)

@@ -65,7 +65,7 @@ class Blend(Candidate):
             raise ArtifactError("a blend needs trained members and people in validation.")
         self._shape(training.catalogue.domains, training.catalogue.offsets)
         self.catalogue = training.catalogue.fingerprint
-        self.members = members
+        self.members = dict(sorted(members.items()))  # as JSON keeps them: weights go by place
         self.trends = Trends.fit(training, (HALF_LIFE,))
         self.mixtures: dict[str, list[Mixture]] = {}
         self.scale: dict[str, Floats] = {}
@@ -202,7 +202,7 @@ class Blend(Candidate):
         self.scale = under(arrays, "scale/")
         a, b = under(arrays, "a/"), under(arrays, "b/")
         self.members, present = {}, []
-        for place, (name, path) in enumerate(self.config.members.items()):
+        for place, (name, path) in enumerate(sorted(self.config.members.items())):
             try:
                 self.members[name] = load(self.folder / path)
                 present.append(place)
