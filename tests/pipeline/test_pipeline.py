@@ -23,6 +23,7 @@ OUTPUTS = {
     "train popularity": "artifacts/candidates/popularity",
     "train ease_text": "artifacts/candidates/ease_text",
     "train two_tower": "artifacts/candidates/two_tower",
+    "blend": "artifacts/blend",
     "evaluate": "reports/evaluation",
     "select": "artifacts/champion",
     "package": "artifacts/bento",
@@ -38,12 +39,12 @@ def copy(finished: Workspace, tmp_path: Path) -> Workspace:
 def test_the_decision_and_every_number_are_there(finished: Workspace) -> None:
     params = finished.params
     decision = read_json(finished.reports / "decision.json")
-    assert decision["winner"] in params.candidates
+    assert decision["winner"] in params.competitors
     assert decision["winner"] != params.gate.baseline
     metrics = read_json(finished.reports / "evaluation" / "metrics.json")
     for part in ("validation", "test"):
         for split in ("temporal", "cold_start-films-50"):
-            for candidate in params.candidates:
+            for candidate in params.competitors:
                 cells = metrics[part][split][candidate]["films"]["all"]
                 for name in ("precision", "recall", "f1", "ndcg", "hr", "mrr", "map"):
                     for k in params.evaluation.ks:
