@@ -137,7 +137,7 @@ def test_bad_input_is_told_what_and_how(
 
 def test_release_health_and_traffic(url: str, traffic: Path, finished: Workspace) -> None:
     release = httpx.get(f"{url}/release").json()
-    assert release["champion"]["candidate"] in finished.params.candidates
+    assert release["champion"]["candidate"] in finished.params.competitors
     health = httpx.get(f"{url}/health").json()
     assert health == {"status": "ready", "release": release["release"]}
     answer = ask(url, user_id="somebody-secret", k=3)
