@@ -13,7 +13,6 @@ from bridgerec.training.adversarial import adversarial
 from bridgerec.training.augment import augment
 from bridgerec.training.graph import propagate
 from bridgerec.training.item_tower import Adaptor, ItemTower
-from bridgerec.training.trend import Trend
 from bridgerec.training.user_tower import UserTower
 
 
@@ -23,7 +22,7 @@ class TestTwoTower(CandidateContract):
         TwoTowerConfig(epochs=3, batch_size=32, learning_rate=0.01),
         TwoTowerConfig(
             embedding_size=8, epochs=2, batch_size=32, negatives=16, max_history=6, adaptor="mlp",
-            attention=True, trend_half_life_days=None, propagation=2,
+            attention=True, half_lives=(), propagation=2,
         ),
         TwoTowerConfig(
             epochs=2, batch_size=32, adaptor="moe", person_weight=0.1, item_weight=0.1,
@@ -78,23 +77,6 @@ def test_propagation_equals_the_dense_computation() -> None:
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(propagate(vectors, Histories.of([[0, 1]]), 0), vectors)
-
-
-def test_the_trend_sees_nothing_of_the_future(training: Training) -> None:
-    assert training.histories.timestamp is not None
-    trend = Trend.of(training, 30.0)
-    items, seconds = training.histories.items, training.histories.timestamp
-    rate = np.log(2) / (30 * 86400)
-    end = np.exp(rate * (seconds - seconds.max()))
-    expected = np.log1p(np.bincount(items, end, minlength=60))
-    np.testing.assert_allclose(trend.table[-1], expected, rtol=1e-4)
-    for moment in (0, 5, 40):
-        cut = seconds[trend.moment == moment].min()
-        then = np.where(seconds < cut, np.exp(rate * (seconds - cut)), 0)
-        expected = np.log1p(np.bincount(items, then, minlength=60))
-        np.testing.assert_allclose(trend.table[moment], expected, rtol=1e-4, atol=1e-6)
-    plain = replace(training.histories, timestamp=None)
-    assert not Trend.of(replace(training, histories=plain), 30.0).table.any()
 
 
 def test_cold_items_and_new_people_are_served_by_meaning(training: Training) -> None:
