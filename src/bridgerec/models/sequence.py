@@ -9,7 +9,6 @@ may see nothing (the cold-start road).  Softmax over all items of the domain, or
 shared negatives (`training.losses.draw`).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,6 +25,7 @@ from bridgerec.models.transformer import CausalTransformer
 from bridgerec.models.trends import Trends
 from bridgerec.training.losses import draw
 from bridgerec.training.repeatable import repeatable
+from bridgerec.training.sequences import batches, padded
 
 PAUSES = 32  # classes of the time since the entry before
 FOLLOWS = 2.0  # the most that a person can follow trends; 1 is usual
@@ -120,7 +120,7 @@ class Sequence(Candidate):
         )
         self.net.train()
         for _ in range(c.epochs):
-            for rows in _batches(recent.lengths, c.batch_size, rng):
+            for rows in batches(len(recent), c.batch_size, rng, recent.lengths):
                 loss = self._loss(recent.take(rows), vectors, rng)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -139,7 +139,7 @@ class Sequence(Candidate):
 
     def _loss(self, rows: Histories, vectors: Tensor, rng: np.random.Generator) -> Tensor:
         c, n_domains = self.config, len(self.domains)
-        table, strength = (torch.from_numpy(part) for part in _left_aligned(rows))
+        table, strength = (torch.from_numpy(part) for part in padded(rows))
         real = table >= 0
         told = self._told(rows, table)
         timed = int(rng.random() < 0.5)
@@ -187,7 +187,7 @@ class Sequence(Candidate):
         return total / weights.clamp(min=1e-9)
 
     def _told(self, rows: Histories, table: Tensor) -> "_Told":
-        """What is known of the entries of `table`, `_left_aligned` from `rows`."""
+        """What is known of the entries of `table`, `padded` from `rows`."""
         known = table.clamp(min=0).numpy()
         time = _times(rows, known.shape[1])
         moment = self.trends.at(time)
@@ -221,7 +221,7 @@ class Sequence(Candidate):
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         recent = histories.last(self.config.max_history)
-        table = torch.from_numpy(_left_aligned(recent)[0]).clamp(min=0)
+        table = torch.from_numpy(padded(recent)[0]).clamp(min=0)
         d, block = self.domains.index(target), self.block(target)
         with torch.inference_mode():
             entries = self.net.entries(self.items[table], self._told(recent, table))
@@ -265,16 +265,6 @@ class _Told:
     trends: Tensor
 
 
-def _left_aligned(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Items oldest first, shape (batch, longest), -1 after the end; and their strengths."""
-    shape = (len(histories), max(1, int(histories.lengths.max(initial=0))))
-    table, strength = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.float32)
-    place = np.arange(len(histories.items)) - np.repeat(histories.indptr[:-1], histories.lengths)
-    table[histories.rows, place] = histories.items
-    strength[histories.rows, place] = histories.strength
-    return table, strength
-
-
 def _times(histories: Histories, length: int) -> NDArray[np.int64]:
     """Times of the entries, oldest first, (batch, length); the last one goes on after the end.
 
@@ -297,16 +287,6 @@ def _pauses(time: NDArray[np.int64]) -> NDArray[np.int64]:
     found = np.where(minutes < 1, 1, 2 + np.log2(np.maximum(minutes, 1)).astype(np.int64))
     found[:, :1] = 0
     return np.minimum(found, PAUSES - 1)
-
-
-def _batches(
-    lengths: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Rows of similar length together, the batches in random order."""
-    order = np.argsort(lengths + rng.random(len(lengths)), kind="stable")
-    pieces = [order[start : start + size] for start in range(0, len(order), size)]
-    for number in rng.permutation(len(pieces)):
-        yield pieces[number]
 
 
 def _next_of(inside: Tensor) -> Tensor:
