@@ -6,7 +6,8 @@ training so that the text stays usable for items nobody has met.  At every place
 asked for the next item of *each* domain, through that domain's own head, so that interest is
 carried over from whatever came last; with `history_dropout` it is asked for a domain of which it
 may see nothing (the cold-start road).  Softmax over all items of the domain, or over logQ-corrected
-shared negatives (`training.losses.draw`).
+shared negatives (`training.losses.draw`).  Off at weight 0: agreement of augmented views (CL4SRec,
+Xie et al., ICDE 2022) and adversarial training.
 """
 
 from dataclasses import dataclass
@@ -23,15 +24,18 @@ from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.transformer import CausalTransformer
 from bridgerec.models.trends import Trends
-from bridgerec.training.losses import draw
+from bridgerec.training.adversarial import adversarial
+from bridgerec.training.augment import augment
+from bridgerec.training.losses import draw, info_nce
 from bridgerec.training.repeatable import repeatable
+from bridgerec.training.robustness import RobustnessOptions
 from bridgerec.training.sequences import batches, padded
 
 PAUSES = 32  # classes of the time since the entry before
 FOLLOWS = 2.0  # the most that a person can follow trends; 1 is usual
 
 
-class SequenceConfig(CandidateConfig):
+class SequenceConfig(CandidateConfig, RobustnessOptions):
     """`other_domain_share` of the places ask for a domain that does not come next, too;
     `history_dropout` of the people are asked for a domain of which they may show nothing.
     `half_lives` in days of the trends that the model knows (`models.trends`)."""
@@ -149,13 +153,42 @@ class Sequence(Candidate):
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
         keep = torch.rand(len(used), 1) >= c.residual_dropout
         own = self.net.adaptor(vectors[used]) + self.net.residual[used] * keep
-        items = F.normalize(own, dim=1)
-        history, *away = torch.split(items[place], [len(piece) for piece in pieces])
-        entries = torch.zeros(*table.shape, c.embedding_size)
-        entries[real] = history
         # some people are asked for one domain of which attention sees nothing
         shut = torch.from_numpy(rng.integers(0, n_domains, len(table)))
         shut = torch.where(torch.from_numpy(rng.random(len(table)) < c.history_dropout), shut, -1)
+        views = [augment(rows, c.augmentation, rng) for _ in range(2 if c.view_weight else 0)]
+        drawn = _Drawn(table, strength, told, timed, moment, negatives, used, place, shut)
+        items = F.normalize(own, dim=1)
+        loss = adversarial(
+            lambda moved: self._next_item(moved, drawn),
+            items, c.adversarial_epsilon, c.adversarial_weight,
+        )  # fmt: skip
+        return loss + c.view_weight * self._agreement(views, used, items) if views else loss
+
+    def _agreement(self, views: list[Histories], used: Tensor, items: Tensor) -> Tensor:
+        """InfoNCE of the states after two views of the same people; `items` are those `used`."""
+        after = []
+        for view in views:
+            table = torch.from_numpy(padded(view)[0]).clamp(min=0)
+            own = items[torch.searchsorted(used, table)]
+            after.append(F.normalize(self._after(view, table, own), dim=1))
+        return info_nce(after[0], after[1], self.config.temperature)
+
+    def _after(self, rows: Histories, table: Tensor, items: Tensor) -> Tensor:
+        """States after each row, (batch, size); `items` (batch, length, size) follow `table`."""
+        states = self.net.sequence(self.net.entries(items, self._told(rows, table)))
+        return states[torch.arange(len(table)), torch.from_numpy(rows.lengths)]
+
+    def _next_item(self, items: Tensor, drawn: "_Drawn") -> Tensor:
+        """Cross-entropy of what comes next, with the vectors `items` of those used."""
+        c, n_domains = self.config, len(self.domains)
+        table, strength, told, timed = drawn.table, drawn.strength, drawn.told, drawn.timed
+        moment, negatives, used, shut = drawn.moment, drawn.negatives, drawn.used, drawn.shut
+        real = table >= 0
+        sizes = [int(real.sum()), *(len(number) for number, _ in negatives)]
+        history, *away = torch.split(items[drawn.place], sizes)
+        entries = torch.zeros(*table.shape, c.embedding_size)
+        entries[real] = history
         kind = torch.where(real, told.kind, -1)
         hidden = kind == shut[:, None]
         states = self.net.sequence(self.net.entries(entries, told), hidden)[:, :-1]
@@ -224,9 +257,7 @@ class Sequence(Candidate):
         table = torch.from_numpy(padded(recent)[0]).clamp(min=0)
         d, block = self.domains.index(target), self.block(target)
         with torch.inference_mode():
-            entries = self.net.entries(self.items[table], self._told(recent, table))
-            states = self.net.sequence(entries)
-            last = states[torch.arange(len(table)), torch.from_numpy(recent.lengths)]
+            last = self._after(recent, table, self.items[table])
             users = F.normalize(last @ self.net.head[d], dim=1)
             scores = users @ self.items[block].T / self.config.temperature
             found = scores + self.net.popular[d] * self.log_popularity[block]
@@ -263,6 +294,23 @@ class _Told:
     pause: Tensor
     moment: Tensor
     trends: Tensor
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A batch's questions: its `padded` items and their strengths, what is `told` of them, when
+    they are asked for; each domain's negatives; the items `used` (rising) and where in them those
+    of the table and of the negatives are; the domain `shut` off for each person, or -1."""
+
+    table: Tensor
+    strength: Tensor
+    told: _Told
+    timed: int
+    moment: Tensor
+    negatives: list[tuple[Tensor, Tensor]]
+    used: Tensor
+    place: Tensor
+    shut: Tensor
 
 
 def _times(histories: Histories, length: int) -> NDArray[np.int64]:
