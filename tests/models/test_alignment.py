@@ -67,6 +67,30 @@ def test_the_adversary_moves_along_the_gradient() -> None:
     assert loss.item() == pytest.approx((25 + 4) / 2 + 0.5 * (36 + 9) / 2)
 
 
+def test_the_adversary_meets_the_same_dropout() -> None:
+    torch.manual_seed(0)
+    vectors, masks = torch.ones(4, 3, requires_grad=True), []
+
+    def loss_of(found: torch.Tensor) -> torch.Tensor:
+        masks.append(torch.rand(4, 1) < 0.5)
+        return (found * masks[-1]).sum()
+
+    adversarial(loss_of, vectors, epsilon=1.0, weight=1.0)
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(torch.rand(4, 1), masks[0])  # and the draws after it are new ones
+
+
+def test_augmented_times_stay_in_order() -> None:
+    rng = np.random.default_rng(1)
+    rows = Histories.of([list(range(12))] * 50)
+    rows = replace(rows, timestamp=np.tile(np.arange(12) * 60, 50))
+    changed = augment(rows, 0.5, rng)
+    assert changed.timestamp is not None
+    same = changed.rows[1:] == changed.rows[:-1]
+    assert (np.diff(changed.timestamp)[same] > 0).all()
+    assert not np.array_equal(changed.items * 60, changed.timestamp)
+
+
 def test_propagation_equals_the_dense_computation() -> None:
     vectors = np.eye(4, dtype=np.float32)
     found = propagate(vectors, Histories.of([[0, 1], [1, 2]]), 2)

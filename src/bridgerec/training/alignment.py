@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from bridgerec.data.dataset import Histories
@@ -16,16 +16,15 @@ from bridgerec.training.contrast import between_domains, between_items, between_
 from bridgerec.training.item_tower import ItemTower
 from bridgerec.training.losses import draw
 from bridgerec.training.prior import Prior
+from bridgerec.training.robustness import RobustnessOptions
 from bridgerec.training.sequences import padded
 from bridgerec.training.user_tower import UserTower
 
 
-class AlignmentOptions(BaseModel):
+class AlignmentOptions(RobustnessOptions):
     """`history_dropout`: share of places that see nothing of the domain asked about.  The weights
     are relative to the loss of the next item, 0 is off: `person_weight` a person's views in two
-    domains, `item_weight` items of two domains that one person met, `view_weight` two augmented
-    views that leave out or shuffle the share `augmentation`, `adversarial_weight` item vectors
-    moved by `adversarial_epsilon`."""
+    domains, `item_weight` items of two domains that one person met."""
 
     max_history: int = Field(24, ge=2)
     negatives: int = Field(512, ge=1)
@@ -33,10 +32,6 @@ class AlignmentOptions(BaseModel):
     history_dropout: float = Field(0.1, ge=0, lt=1)
     person_weight: float = Field(0.0, ge=0)
     item_weight: float = Field(0.0, ge=0)
-    view_weight: float = Field(0.0, ge=0)
-    augmentation: float = Field(0.3, gt=0, lt=1)
-    adversarial_weight: float = Field(0.0, ge=0)
-    adversarial_epsilon: float = Field(0.1, gt=0)
 
 
 class Towers(nn.Module):
