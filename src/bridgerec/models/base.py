@@ -32,12 +32,14 @@ class Candidate(ABC):
 
     Subclasses set `config_class`, and implement `fit`, `score`, `arrays` and `restore`.
     `random` says whether training draws random numbers (then several seeds are run);
-    `uses_vectors` whether `Training.vectors` must be there.
+    `uses_vectors` whether `Training.vectors` must be there; `quick` that fitting takes seconds
+    (counts, closed forms), so that `update` fits anew.
     """
 
     config_class: ClassVar[type[CandidateConfig]] = CandidateConfig
     random: ClassVar[bool] = False
     uses_vectors: ClassVar[bool] = False
+    quick: ClassVar[bool] = False
 
     def __init__(self, config: CandidateConfig | None = None, seed: int = 0) -> None:
         self.config: Any = config or self.config_class()
@@ -54,6 +56,12 @@ class Candidate(ABC):
         if self.uses_vectors and training.vectors is None:
             raise ArtifactError(f"{type(self).__name__} needs item vectors; run the embed stage.")
         self.fit(training)
+
+    def update(self, known: Training) -> None:
+        """Take in what was logged since training; `known` are all rows up to now, the training
+        rows among them.  Of slow models the learned weights stay, what they look up is renewed."""
+        if self.quick:
+            self.fit(known)
 
     def _shape(self, domains: tuple[str, ...], offsets: NDArray[np.int64]) -> None:
         self.domains, self.offsets = tuple(domains), offsets

@@ -30,6 +30,7 @@ class EASEConfig(CandidateConfig):
 class EASE(Candidate):
     """Linear item-item autoencoder in closed form."""
 
+    quick = True
     config_class = EASEConfig
 
     def fit(self, training: Training) -> None:

@@ -46,6 +46,7 @@ class EMCDR(Candidate):
 
     config_class: ClassVar[type[CandidateConfig]] = EMCDRConfig
     random = True
+    quick = True
 
     def fit(self, training: Training) -> None:
         c = self.config

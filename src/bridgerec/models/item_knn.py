@@ -24,6 +24,7 @@ class ItemKNNConfig(CandidateConfig):
 class ItemKNN(Candidate):
     """score(j) = sum over history items i of sim(i, j), i among the neighbours of j."""
 
+    quick = True
     config_class = ItemKNNConfig
 
     def fit(self, training: Training) -> None:

@@ -63,6 +63,7 @@ class PTUPCDR(EMCDR):
     """EMCDR with personal bridges."""
 
     config_class: ClassVar[type[CandidateConfig]] = PTUPCDRConfig
+    quick = False
 
     def _bridge(self, lesson: Lesson, past: Histories, source: str) -> Arrays:
         c = self.config

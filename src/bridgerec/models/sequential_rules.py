@@ -33,6 +33,7 @@ class SequentialRulesConfig(CandidateConfig):
 class SequentialRules(Candidate):
     """score(j) = sum over history items i of recency ** age(i) * rule(i -> j)."""
 
+    quick = True
     config_class = SequentialRulesConfig
 
     def fit(self, training: Training) -> None:
