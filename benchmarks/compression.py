@@ -24,7 +24,6 @@ FORMS = (
     Compression(),
     Compression(precision="bfloat16"),
     Compression(precision="int8"),
-    Compression(precision="int8", prune=0.5),
 )
 
 
@@ -53,9 +52,8 @@ def main() -> None:
             found = case_metrics(rank, cases.relevant.indptr, (10,))["ndcg@10"]
             original = found if original is None else original
             gap = bootstrap.difference(found, original)
-            label = form.precision + (f", prune {form.prune}" if form.prune else "")
             print(
-                f"| {target} | {label} | {size:.1f} | {spent:.2f} | {found.mean():.4f} "
+                f"| {target} | {form.precision} | {size:.1f} | {spent:.2f} | {found.mean():.4f} "
                 f"| {gap.mean:+.5f} [{gap.low:+.5f}, {gap.high:+.5f}] |",
                 flush=True,
             )

@@ -147,11 +147,9 @@ class Embed(Strict):
 
 
 class Compression(Strict):
-    """How a trained model is kept and judged: `precision` of its large arrays, and the share of
-    each row's smallest weights that is set to zero (`prune`)."""
+    """How a trained model is kept, and judged: the `precision` of its large arrays."""
 
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
-    prune: float = Field(0.0, ge=0, lt=1)
 
 
 class Model(BaseModel):

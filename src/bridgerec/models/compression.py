@@ -1,4 +1,4 @@
-"""Smaller forms of a candidate's arrays: bfloat16, int8, and magnitude pruning.
+"""Smaller forms of a candidate's arrays: bfloat16 and int8.
 
 A float32 array of two or more axes and at least `LEAST` entries is rounded along its last axis (a
 row); everything else is stored as it is.  int8 is symmetric with one scale per row.  Where the last
@@ -33,7 +33,6 @@ def compress(arrays: "Arrays", wanted: Compression) -> "Arrays":
         if array.dtype != np.float32 or array.ndim < 2 or array.size < LEAST:
             found[name] = array
             continue
-        array = _pruned(array, wanted.prune)
         if wanted.precision == "float32":
             found[name] = array
             continue
@@ -66,17 +65,6 @@ def expand(arrays: "Arrays") -> "Arrays":
             place = np.arange(array.shape[-1])
             found[name][..., place, place] = array
     return found
-
-
-def _pruned(array: Floats, share: float) -> Floats:
-    """The smallest magnitudes of each row set to zero."""
-    drop = int(share * array.shape[-1])
-    if drop == 0:
-        return array
-    smallest = np.argsort(np.abs(array), axis=-1, kind="stable")[..., :drop]
-    array = array.copy()
-    np.put_along_axis(array, smallest, np.float32(0), axis=-1)
-    return array
 
 
 def _upper(array: Floats) -> NDArray[np.uint16]:
