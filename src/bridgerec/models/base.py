@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bridgerec.config import Model
+from bridgerec.config import Compression, Model
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.models.compression import compress, expand
 from bridgerec.runtime import atomic_folder, read_json, write_json
 
 Arrays = dict[str, NDArray[Any]]
@@ -48,6 +49,7 @@ class Candidate(ABC):
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.catalogue = ""
         self.folder = Path()  # where it was loaded from
+        self.compression = Compression()
 
     def train(self, training: Training) -> None:
         """Fit on the training rows and remember the shape of the catalogue."""
@@ -56,6 +58,8 @@ class Candidate(ABC):
         if self.uses_vectors and training.vectors is None:
             raise ArtifactError(f"{type(self).__name__} needs item vectors; run the embed stage.")
         self.fit(training)
+        if self.compression != Compression():  # what is judged and served is what is stored
+            self.restore(expand(compress(self.arrays(), self.compression)))
 
     def update(self, known: Training) -> None:
         """Take in what was logged since training; `known` are all rows up to now, the training
@@ -108,12 +112,15 @@ class Candidate(ABC):
     def restore(self, arrays: Arrays) -> None:
         """Take the learned numbers back."""
 
+    def _stored(self) -> Arrays:
+        return compress(self.arrays(), self.compression)
+
     def save(self, path: Path) -> None:
         """Write `model.safetensors` and `model.json` into the folder `path`, atomically."""
         from safetensors.numpy import save_file
 
         with atomic_folder(path) as temporary:
-            arrays = {k: np.ascontiguousarray(v) for k, v in self.arrays().items()}
+            arrays = {k: np.ascontiguousarray(v) for k, v in self._stored().items()}
             save_file(arrays, temporary / "model.safetensors")
             write_json(
                 temporary / "model.json",
@@ -121,6 +128,7 @@ class Candidate(ABC):
                     "use": f"{type(self).__module__}:{type(self).__name__}",
                     "config": self.config.model_dump(mode="json"),
                     "seed": self.seed,
+                    "compression": self.compression.model_dump(mode="json"),
                     "catalogue": self.catalogue,
                     "domains": list(self.domains),
                     "offsets": self.offsets.tolist(),
@@ -153,7 +161,9 @@ def build(name: str, model: Model, seed: int = 0) -> Candidate:
     """An untrained candidate from its entry in `params.yaml`."""
     found = find_class(model.use)
     try:
-        return found(found.config_class.model_validate(model.options), seed)
+        candidate = found(found.config_class.model_validate(model.options), seed)
+        candidate.compression = model.compression
+        return candidate
     except ValidationError as error:
         keys = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"models.{name}: {keys}") from error
@@ -181,7 +191,8 @@ def load(path: Path) -> Candidate:
     candidate._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
     candidate.catalogue = meta["catalogue"]
     candidate.folder = path
-    candidate.restore(arrays)
+    candidate.compression = Compression(**meta.get("compression", {}))
+    candidate.restore(expand(arrays))
     return candidate
 
 
