@@ -33,6 +33,10 @@ class CandidateContract:
             candidate.train(training)
         return found
 
+    def store(self, candidate: Candidate, folder: Path) -> None:
+        """Save the candidate, and what it needs that lies elsewhere."""
+        candidate.save(folder)
+
     def questions(self, training: Training) -> Histories:
         """Training people, an unseen mixture, one item, and nothing."""
         known = [training.histories.batch(i, i + 1).items.tolist() for i in range(3)]
@@ -82,7 +86,7 @@ class CandidateContract:
             candidate.update(more)
             after = candidate.score(asked, target)
             assert np.isfinite(after).all()
-            candidate.save(tmp_path / str(number))
+            self.store(candidate, tmp_path / str(number))
             again = load(tmp_path / str(number)).score(asked, target)
             np.testing.assert_allclose(again, after, 1e-4, 1e-5)
 

@@ -58,6 +58,12 @@ class TestBlend(CandidateContract):
     def fitted(self, training: Training, seed: int = 3) -> list[Candidate]:
         return [learned(training, self.folder, seed)]
 
+    def store(self, candidate: Candidate, folder: Path) -> None:
+        assert isinstance(candidate, Blend)
+        for name, member in candidate.members.items():
+            member.save(self.folder / name)
+        candidate.save(folder)
+
 
 def test_noise_gets_little_weight(training: Training, tmp_path: Path) -> None:
     blend = learned(training, tmp_path)

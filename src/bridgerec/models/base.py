@@ -58,14 +58,23 @@ class Candidate(ABC):
         if self.uses_vectors and training.vectors is None:
             raise ArtifactError(f"{type(self).__name__} needs item vectors; run the embed stage.")
         self.fit(training)
-        if self.compression != Compression():  # what is judged and served is what is stored
-            self.restore(expand(compress(self.arrays(), self.compression)))
+        self._round()
 
     def update(self, known: Training) -> None:
         """Take in what was logged since training; `known` are all rows up to now, the training
-        rows among them.  Of slow models the learned weights stay, what they look up is renewed."""
+        rows among them."""
+        self.refresh(known)
+        self._round()
+
+    def refresh(self, known: Training) -> None:
+        """The model's part of `update`.  Of slow models the learned weights stay, what they look
+        up is renewed."""
         if self.quick:
             self.fit(known)
+
+    def _round(self) -> None:
+        if self.compression != Compression():  # what is judged and served is what is stored
+            self.restore(expand(compress(self.arrays(), self.compression)))
 
     def _shape(self, domains: tuple[str, ...], offsets: NDArray[np.int64]) -> None:
         self.domains, self.offsets = tuple(domains), offsets
@@ -112,15 +121,15 @@ class Candidate(ABC):
     def restore(self, arrays: Arrays) -> None:
         """Take the learned numbers back."""
 
-    def _stored(self) -> Arrays:
-        return compress(self.arrays(), self.compression)
-
     def save(self, path: Path) -> None:
         """Write `model.safetensors` and `model.json` into the folder `path`, atomically."""
         from safetensors.numpy import save_file
 
         with atomic_folder(path) as temporary:
-            arrays = {k: np.ascontiguousarray(v) for k, v in self._stored().items()}
+            arrays = {
+                k: np.ascontiguousarray(v)
+                for k, v in compress(self.arrays(), self.compression).items()
+            }
             save_file(arrays, temporary / "model.safetensors")
             write_json(
                 temporary / "model.json",

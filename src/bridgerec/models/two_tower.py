@@ -71,7 +71,7 @@ class TwoTower(Candidate):
         with torch.no_grad():
             self.items = self.towers.item(vectors, torch.arange(self.n_items))
 
-    def update(self, known: Training) -> None:
+    def refresh(self, known: Training) -> None:
         count = np.bincount(known.histories.items, minlength=self.n_items)
         self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
         self.trends = Trends.fit(known, self.config.half_lives)
