@@ -113,19 +113,24 @@ def _write_truth(
         )
 
 
-def true_preferences(root: Path, domain: str) -> tuple[list[str], list[str], NDArray[np.float64]]:
-    """User ids, item ids and the true preference probabilities (users, items) of a domain."""
+def true_items(root: Path, domain: str) -> SimulatedItems:
+    """What the simulator knows of a domain's items, in the order of their ids (no texts)."""
     from safetensors.numpy import load_file
 
-    meta, arrays = (
-        read_json(root / "truth" / "truth.json"),
-        load_file(root / "truth" / "truth.safetensors"),
-    )
-    items = SimulatedItems(
+    arrays = load_file(root / "truth" / "truth.safetensors")
+    return SimulatedItems(
         [],
         arrays[f"{domain}.themes"],
         arrays[f"{domain}.appeal"],
         arrays[f"{domain}.released"],
         arrays[f"{domain}.cold"].astype(bool),
     )
-    return meta["users"], meta["items"][domain], probabilities(arrays["tastes"], items)
+
+
+def true_preferences(root: Path, domain: str) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """User ids, item ids and the true preference probabilities (users, items) of a domain."""
+    from safetensors.numpy import load_file
+
+    meta = read_json(root / "truth" / "truth.json")
+    tastes = load_file(root / "truth" / "truth.safetensors")["tastes"]
+    return meta["users"], meta["items"][domain], probabilities(tastes, true_items(root, domain))

@@ -12,6 +12,7 @@ from bridgerec.data.simulation.catalogue import SimulatedItems
 YEAR_START = 1_704_067_200  # 2024-01-01 00:00 UTC
 DAYS = 366
 SHARPNESS = 10.0
+CONCENTRATION = 0.12  # of the Dirichlet distribution of tastes: a few themes each
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class People:
 def simulate_people(n: int, n_domains: int, rng: np.random.Generator) -> People:
     """Sparse tastes over themes; about 45 % are active in more than one domain."""
     count = len(words.THEMES)
-    tastes = np.round(rng.dirichlet(np.full(count, 0.12), n), 8).astype(np.float64)
+    tastes = np.round(rng.dirichlet(np.full(count, CONCENTRATION), n), 8).astype(np.float64)
     tastes /= tastes.sum(1, keepdims=True)
     home = rng.integers(0, n_domains, n)
     active = np.zeros((n, n_domains), dtype=bool)
