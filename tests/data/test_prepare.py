@@ -172,7 +172,9 @@ def test_what_is_known_at_a_moment_comes_from_before_it(small_workspace: Workspa
     learned, before_test, everything = (
         split.known(part).histories.timestamp for part in ("validation", "test", None)
     )
-    assert learned is not None and before_test is not None and everything is not None
+    assert learned is not None
+    assert before_test is not None
+    assert everything is not None
     first, second = split.info["cuts"]
     assert np.array_equal(learned, split.training().histories.timestamp)
     assert learned.max() < first <= before_test.max() < second <= everything.max()
