@@ -42,7 +42,7 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
     splits = assign(events, pairs, catalogue, params)
     suspicious = None
     if params.prepare.suspicious is not None:
-        splits, suspicious = _honest(splits, pairs, params, say)
+        splits, suspicious = _honest(splits, pairs, catalogue, params, say)
     summary = {**_summary(pairs, catalogue, counts), "events": len(events.user)}
     with atomic_folder(workspace.prepared) as folder:
         catalogue.items.write_parquet(folder / "items.parquet")
@@ -70,12 +70,14 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
 
 
 def _honest(
-    splits: list[Assignment], pairs: Pairs, params: Params, say: Say
+    splits: list[Assignment], pairs: Pairs, catalogue: Catalogue, params: Params, say: Say
 ) -> tuple[list[Assignment], pl.DataFrame]:
     """The splits without suspicious people's rows, and who they are."""
     assert params.prepare.suspicious is not None
     threshold, minimum = params.prepare.suspicious.threshold, params.prepare.k_core
-    kept, tables = zip(*(set_aside(s, pairs, threshold, minimum) for s in splits), strict=True)
+    domain = catalogue.domain_of(np.arange(len(catalogue)))
+    made = [set_aside(split, pairs, domain, threshold, minimum) for split in splits]
+    kept, tables = zip(*made, strict=True)
     for split, table in zip(splits, tables, strict=True):
         say(f"split {split.name}: {describe(table)}")
     return list(kept), pl.concat(tables)

@@ -28,10 +28,10 @@ REASONS = {
 HOUR = 3600
 LEAST = 5  # rows; less tells too little, and does little
 ODD = 0.3  # this share of the people, the oddest, is looked at for common items
-MAJORITY = 0.7  # of a pushed audience is odd: what many honest people met proves nothing
+MAJORITY = 0.75  # of a pushed audience is odd: what many honest people met proves nothing
 CHANCE = 1e-6  # of so many odd people among the audience, over all items
-NICHE = 0.6  # of the rows, on the less popular items: everybody combines the most popular ones
-BUDGET = 50_000_000  # pairs of people compared; the most popular items are left out
+NICHE = 0.8  # of the rows, on the less popular items: everybody combines the most popular ones
+BUDGET = 50_000_000  # pairs of people, or of items, compared; the most popular are left out
 BLOCK = 1024
 
 
@@ -50,10 +50,13 @@ class Suspicion:
 
 
 def suspicion(
-    user: NDArray[np.int32], item: NDArray[np.int32], time: NDArray[np.int64] | None
+    user: NDArray[np.int32],
+    item: NDArray[np.int32],
+    time: NDArray[np.int64] | None,
+    domain: NDArray[np.int64],
 ) -> Suspicion:
     """The signs of everybody with enough rows.  Rows (n,) are distinct pairs, sorted by person and
-    then by time (seconds)."""
+    then by time (seconds); `domain` (items,) numbers the items' domains from 0."""
     users, row, length = np.unique(user, return_inverse=True, return_counts=True)
     known = length >= LEAST
     kept = known[row]
@@ -61,14 +64,13 @@ def suspicion(
     people = users[known].astype(np.int64)
     if not len(row):
         return Suspicion(people, np.zeros((0, len(SIGNS))), np.zeros(0, dtype=bool))
-    shape = (len(length), int(item.max()) + 1)
-    met = sparse.csr_array((np.ones(len(row)), (row, item)), shape=shape)
+    met = sparse.csr_array((np.ones(len(row)), (row, item)), shape=(len(length), len(domain)))
     busiest = np.ones(len(length)) if time is None else _busiest(row, time[kept], len(length))
     burst = _deviation(np.log(busiest), 0.5)
     # the least spreads keep a unit where more than half of the people are alike
     signs = [burst, _deviation(np.log(length), 0.3), _deviation(_twin(met), 0.3)]
-    group = _group(met, _mixture(met)) | _group(met, burst)
-    return Suspicion(people, np.stack(signs, axis=1), group)
+    groups = [_group(met, oddness) for oddness in (burst, *_mixtures(met, domain))]
+    return Suspicion(people, np.stack(signs, axis=1), np.any(groups, axis=0))
 
 
 def _deviation(values: Floats, least: float) -> Floats:
@@ -113,25 +115,36 @@ def _twin(met: "sparse.csr_array") -> Floats:
     return np.asarray(-np.log(1.01 - np.minimum(most, 1)))
 
 
-def _mixture(met: "sparse.csr_array") -> Floats:
-    """How little a person's less popular items belong together, (n,): minus the mean cosine of
-    the audiences of two of them, the person left out; the median for who has few of them."""
+def _mixtures(met: "sparse.csr_array", domain: NDArray[np.int64]) -> list[Floats]:
+    """How little a person's items belong together, each (n,): minus the mean cosine of the
+    audiences of two of them, the person left out, as it is and relative to what is usual between
+    the two items' domains; the median for who has few items that are not popular."""
     audience = met.sum(axis=0)
     part = _least_popular(met, audience, NICHE * audience.sum())
-    part = _least_popular(part, part.sum(axis=0) ** 2, BUDGET)
-    scaled = sparse.csr_array(part / np.sqrt(np.maximum(audience, 1))[None, :])
-    turned, length = scaled.T.tocsr(), part.sum(axis=1)
-    together = np.zeros(met.shape[0])
-    for start in range(0, met.shape[0], BLOCK):
-        rows = slice(start, start + BLOCK)
-        near = part[rows] @ turned  # with whom, and how much
-        together[rows] = near.multiply(near).sum(axis=1)
-    # what the person adds to it, and each item's likeness to itself
-    together -= scaled.sum(axis=1) ** 2 + part @ (1 - 1 / np.maximum(audience, 1))
+    part = _least_popular(part, part.T @ part.sum(axis=1), BUDGET)
+    both = (part.T @ part).tocoo()
+    other = both.row != both.col
+    left, right = both.row[other], both.col[other]
+    # whoever met both items counts in both audiences, so leaving a person out is taking one off
+    cosine = (both.data[other] - 1) / np.sqrt((audience[left] - 1) * (audience[right] - 1) + 1e-9)
+    n = int(domain.max()) + 1
+    between = domain[left] * n + domain[right]
+    count = np.bincount(domain[part.sum(axis=0) > 0], minlength=n)
+    usual = np.bincount(between, cosine, n * n) / np.maximum(np.outer(count, count).ravel(), 1)
+    relative = cosine / np.maximum(usual[between], 1e-12)
+    length = part.sum(axis=1)
     enough = length >= LEAST - 1
-    mean = together / np.maximum(length * (length - 1), 1)
-    mean[~enough] = np.median(mean[enough]) if enough.any() else 0.0
-    return np.asarray(-mean)
+    found = []
+    for likeness in (cosine, relative):
+        table = sparse.csr_array((likeness, (left, right)), shape=both.shape)
+        mean = np.zeros(met.shape[0])
+        for start in range(0, met.shape[0], BLOCK):
+            own = part[start : start + BLOCK]
+            mean[start : start + BLOCK] = (own @ table).multiply(own).sum(axis=1)
+        mean /= np.maximum(length * (length - 1), 1)
+        mean[~enough] = np.median(mean[enough]) if enough.any() else 0.0
+        found.append(-mean)
+    return found
 
 
 def _group(met: "sparse.csr_array", oddness: Floats) -> NDArray[np.bool_]:
@@ -144,7 +157,7 @@ def _group(met: "sparse.csr_array", oddness: Floats) -> NDArray[np.bool_]:
 
 
 def set_aside(
-    split: Assignment, pairs: Pairs, threshold: float, minimum: KCore
+    split: Assignment, pairs: Pairs, domain: NDArray[np.int64], threshold: float, minimum: KCore
 ) -> tuple[Assignment, pl.DataFrame]:
     """The split with suspicious people's training rows at weight 0 and out of `fit`, which is the
     k-core of the others' rows; what the evaluation asks stays as it is.
@@ -155,7 +168,7 @@ def set_aside(
     user, item = pairs.user[place], pairs.item[place]
     train = split.part == 0
     time = None if pairs.timestamp is None else pairs.timestamp[place[train]]
-    found = suspicion(user[train], item[train], time)
+    found = suspicion(user[train], item[train], time, domain)
     out = found.suspicious(threshold)
     users, signs = found.users[out], found.signs[out]
     removed = train & np.isin(user, users)
