@@ -48,7 +48,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "sequence, views": ("sequence", VIEWS),
 }
 LEVELS: list[tuple[str, float]] = [
-    ("clean", 0), ("noise", 0.1), ("noise", 0.3), ("average", 0.06), ("bandwagon", 0.06), ("burst", 0.06),
+    ("clean", 0), ("noise", 0.1), ("noise", 0.3),
+    ("average", 0.06), ("bandwagon", 0.06), ("burst", 0.06),
 ]  # fmt: skip
 
 
