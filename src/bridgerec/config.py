@@ -76,10 +76,16 @@ class KCore(Strict):
     item: int = Field(1, ge=1)
 
 
+class Suspicious(Strict):
+    # robust standard deviations of one person's sign; groups that push items need none
+    threshold: float = Field(6.0, gt=0, allow_inf_nan=False)
+
+
 class Prepare(Strict):
     # kinds that are not listed weigh 1; 0 drops a kind
     event_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     k_core: KCore = KCore()
+    suspicious: Suspicious | None = None  # people whose rows are not learnt from; None: nobody
 
 
 class Split(Strict):
