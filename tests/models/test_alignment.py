@@ -13,7 +13,6 @@ from bridgerec.training.adversarial import adversarial
 from bridgerec.training.augment import augment
 from bridgerec.training.graph import propagate
 from bridgerec.training.item_tower import Adaptor, ItemTower
-from bridgerec.training.trend import Trend
 from bridgerec.training.user_tower import UserTower
 
 
@@ -23,7 +22,7 @@ class TestTwoTower(CandidateContract):
         TwoTowerConfig(epochs=3, batch_size=32, learning_rate=0.01),
         TwoTowerConfig(
             embedding_size=8, epochs=2, batch_size=32, negatives=16, max_history=6, adaptor="mlp",
-            attention=True, trend_half_life_days=None, propagation=2,
+            attention=True, half_lives=(), propagation=2,
         ),
         TwoTowerConfig(
             epochs=2, batch_size=32, adaptor="moe", person_weight=0.1, item_weight=0.1,
@@ -68,6 +67,30 @@ def test_the_adversary_moves_along_the_gradient() -> None:
     assert loss.item() == pytest.approx((25 + 4) / 2 + 0.5 * (36 + 9) / 2)
 
 
+def test_the_adversary_meets_the_same_dropout() -> None:
+    torch.manual_seed(0)
+    vectors, masks = torch.ones(4, 3, requires_grad=True), []
+
+    def loss_of(found: torch.Tensor) -> torch.Tensor:
+        masks.append(torch.rand(4, 1) < 0.5)
+        return (found * masks[-1]).sum()
+
+    adversarial(loss_of, vectors, epsilon=1.0, weight=1.0)
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(torch.rand(4, 1), masks[0])  # and the draws after it are new ones
+
+
+def test_augmented_times_stay_in_order() -> None:
+    rng = np.random.default_rng(1)
+    rows = Histories.of([list(range(12))] * 50)
+    rows = replace(rows, timestamp=np.tile(np.arange(12) * 60, 50))
+    changed = augment(rows, 0.5, rng)
+    assert changed.timestamp is not None
+    same = changed.rows[1:] == changed.rows[:-1]
+    assert (np.diff(changed.timestamp)[same] > 0).all()
+    assert not np.array_equal(changed.items * 60, changed.timestamp)
+
+
 def test_propagation_equals_the_dense_computation() -> None:
     vectors = np.eye(4, dtype=np.float32)
     found = propagate(vectors, Histories.of([[0, 1], [1, 2]]), 2)
@@ -78,23 +101,6 @@ def test_propagation_equals_the_dense_computation() -> None:
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(propagate(vectors, Histories.of([[0, 1]]), 0), vectors)
-
-
-def test_the_trend_sees_nothing_of_the_future(training: Training) -> None:
-    assert training.histories.timestamp is not None
-    trend = Trend.of(training, 30.0)
-    items, seconds = training.histories.items, training.histories.timestamp
-    rate = np.log(2) / (30 * 86400)
-    end = np.exp(rate * (seconds - seconds.max()))
-    expected = np.log1p(np.bincount(items, end, minlength=60))
-    np.testing.assert_allclose(trend.table[-1], expected, rtol=1e-4)
-    for moment in (0, 5, 40):
-        cut = seconds[trend.moment == moment].min()
-        then = np.where(seconds < cut, np.exp(rate * (seconds - cut)), 0)
-        expected = np.log1p(np.bincount(items, then, minlength=60))
-        np.testing.assert_allclose(trend.table[moment], expected, rtol=1e-4, atol=1e-6)
-    plain = replace(training.histories, timestamp=None)
-    assert not Trend.of(replace(training, histories=plain), 30.0).table.any()
 
 
 def test_cold_items_and_new_people_are_served_by_meaning(training: Training) -> None:

@@ -47,6 +47,9 @@ class TestSequence(CandidateContract):
     configs = (
         SequenceConfig(embedding_size=16, epochs=4, batch_size=32),
         SequenceConfig(embedding_size=16, epochs=4, negatives=8, max_history=5, layers=1),
+        SequenceConfig(
+            embedding_size=16, epochs=3, batch_size=32, view_weight=0.2, adversarial_weight=0.5
+        ),
     )
 
 

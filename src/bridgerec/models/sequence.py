@@ -6,10 +6,10 @@ training so that the text stays usable for items nobody has met.  At every place
 asked for the next item of *each* domain, through that domain's own head, so that interest is
 carried over from whatever came last; with `history_dropout` it is asked for a domain of which it
 may see nothing (the cold-start road).  Softmax over all items of the domain, or over logQ-corrected
-shared negatives (`training.losses.draw`).
+shared negatives (`training.losses.draw`).  Off at weight 0: agreement of augmented views (CL4SRec,
+Xie et al., ICDE 2022) and adversarial training.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -25,14 +25,18 @@ from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.transformer import CausalTransformer
 from bridgerec.models.trends import Trends
-from bridgerec.training.losses import draw
+from bridgerec.training.adversarial import adversarial
+from bridgerec.training.augment import augment
+from bridgerec.training.losses import draw, info_nce
+from bridgerec.training.prior import Prior
 from bridgerec.training.repeatable import repeatable
+from bridgerec.training.robustness import RobustnessOptions
+from bridgerec.training.sequences import batches, padded
 
 PAUSES = 32  # classes of the time since the entry before
-FOLLOWS = 2.0  # the most that a person can follow trends; 1 is usual
 
 
-class SequenceConfig(CandidateConfig):
+class SequenceConfig(CandidateConfig, RobustnessOptions):
     """`other_domain_share` of the places ask for a domain that does not come next, too;
     `history_dropout` of the people are asked for a domain of which they may show nothing.
     `half_lives` in days of the trends that the model knows (`models.trends`)."""
@@ -67,23 +71,16 @@ class _Net(nn.Module):
         self.trendy = nn.Parameter(torch.zeros(trends, size))
         self.sequence = CausalTransformer(size, config.layers, config.heads, config.dropout)
         self.head = nn.Parameter(torch.eye(size).repeat(n_domains, 1, 1))
-        self.popular = nn.Parameter(torch.full((n_domains,), 0.1))
-        # two of each: the question came right after the newest entry, or at a time of its own
-        self.trend = nn.Parameter(torch.full((2, n_domains, trends), 0.1))
-        self.follow = nn.Parameter(torch.zeros(2, n_domains, size))
+        self.prior = Prior(n_domains, trends, size)
 
     def entries(self, items: Tensor, told: "_Told") -> Tensor:
         """What attention reads: (batch, length, size) from unit item vectors."""
         scaled = items * items.shape[2] ** 0.5
         return scaled + self.kind[told.kind] + self.pause[told.pause] + told.trends @ self.trendy
 
-    def following(self, states: Tensor, d: int, timed: int) -> Tensor:
-        """How much trends move people in these states (n, size), from 0 to `FOLLOWS`."""
-        return FOLLOWS * torch.sigmoid(states @ self.follow[timed, d])
-
 
 class Sequence(Candidate):
-    """score = cosine(head of the target (state), item) / temperature + w * log popularity."""
+    """score = cosine(head of the target (state), item) / temperature + prior."""
 
     config_class = SequenceConfig
     random = True
@@ -131,7 +128,7 @@ class Sequence(Candidate):
         )
         self.net.train()
         for _ in range(c.epochs):
-            for rows in _batches(recent.lengths, c.batch_size, rng):
+            for rows in batches(len(recent), c.batch_size, rng, recent.lengths):
                 loss = self._loss(recent.take(rows), vectors, rng)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -150,7 +147,7 @@ class Sequence(Candidate):
 
     def _loss(self, rows: Histories, vectors: Tensor, rng: np.random.Generator) -> Tensor:
         c, n_domains = self.config, len(self.domains)
-        table, strength = (torch.from_numpy(part) for part in _left_aligned(rows))
+        table, strength = (torch.from_numpy(part) for part in padded(rows))
         real = table >= 0
         told = self._told(rows, table)
         timed = int(rng.random() < 0.5)
@@ -160,35 +157,64 @@ class Sequence(Candidate):
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
         keep = torch.rand(len(used), 1) >= c.residual_dropout
         own = self.net.adaptor(vectors[used]) + self.net.residual[used] * keep
-        items = F.normalize(own, dim=1)
-        history, *away = torch.split(items[place], [len(piece) for piece in pieces])
-        entries = torch.zeros(*table.shape, c.embedding_size)
-        entries[real] = history
         # some people are asked for one domain of which attention sees nothing
         shut = torch.from_numpy(rng.integers(0, n_domains, len(table)))
         shut = torch.where(torch.from_numpy(rng.random(len(table)) < c.history_dropout), shut, -1)
+        views = [augment(rows, c.augmentation, rng) for _ in range(2 if c.view_weight else 0)]
+        drawn = _Drawn(table, strength, told, timed, moment, negatives, used, place, shut)
+        items = F.normalize(own, dim=1)
+        loss = adversarial(
+            lambda moved: self._next_item(moved, drawn),
+            items, c.adversarial_epsilon, c.adversarial_weight,
+        )  # fmt: skip
+        return loss + c.view_weight * self._agreement(views, used, items) if views else loss
+
+    def _agreement(self, views: list[Histories], used: Tensor, items: Tensor) -> Tensor:
+        """InfoNCE of the states after two views of the same people; `items` are those `used`."""
+        after = []
+        for view in views:
+            table = torch.from_numpy(padded(view)[0]).clamp(min=0)
+            own = items[torch.searchsorted(used, table)]
+            after.append(F.normalize(self._after(view, table, own), dim=1))
+        return info_nce(after[0], after[1], self.config.temperature)
+
+    def _after(self, rows: Histories, table: Tensor, items: Tensor) -> Tensor:
+        """States after each row, (batch, size); `items` (batch, length, size) follow `table`."""
+        states = self.net.sequence(self.net.entries(items, self._told(rows, table)))
+        return states[torch.arange(len(table)), torch.from_numpy(rows.lengths)]
+
+    def _next_item(self, items: Tensor, drawn: "_Drawn") -> Tensor:
+        """Cross-entropy of what comes next, with the vectors `items` of those used."""
+        c, n_domains = self.config, len(self.domains)
+        table, strength, told, timed = drawn.table, drawn.strength, drawn.told, drawn.timed
+        moment, negatives, used, shut = drawn.moment, drawn.negatives, drawn.used, drawn.shut
+        real = table >= 0
+        sizes = [int(real.sum()), *(len(number) for number, _ in negatives)]
+        history, *away = torch.split(items[drawn.place], sizes)
+        entries = torch.zeros(*table.shape, c.embedding_size)
+        entries[real] = history
         kind = torch.where(real, told.kind, -1)
         hidden = kind == shut[:, None]
         states = self.net.sequence(self.net.entries(entries, told), hidden)[:, :-1]
+        prior, popular = self.net.prior, self.log_popularity
         total, weights = torch.zeros(()), torch.zeros(())
         for d in range(n_domains):
             coming = _next_of(kind == d)
             asked = (coming >= 0) & ((shut == -1) | (shut == d))[:, None]
             asked &= (kind == d) | (torch.rand(kind.shape) < c.other_domain_share)
             target, weight = (x.gather(1, coming.clamp(min=0))[asked] for x in (table, strength))
-            users = F.normalize(states[asked] @ self.net.head[d], dim=1)
+            state, own = states[asked], (kind == d) & ~hidden
+            warm = (own.cumsum(1) > own)[asked]  # met something there before
+            users = F.normalize(state @ self.net.head[d], dim=1)
             mine = items[torch.searchsorted(used, target)]
-            bias = self.net.popular[d]
-            positive = (users * mine).sum(1) / c.temperature + bias * self.log_popularity[target]
+            lift = self._lift(timed, d, moment[asked][:, None], target[:, None])
+            extra = prior(d, timed, state, warm, popular[target, None], lift)[:, 0]
+            positive = (users * mine).sum(1) / c.temperature + extra
             number, log_q = negatives[d]
-            logits = users @ away[d].T / c.temperature
-            logits = logits + (bias * self.log_popularity[number] - log_q)
-            if c.half_lives:
-                follow = self.net.following(states[asked], d, timed)
-                when, which = torch.unique(moment[asked], return_inverse=True)
-                lift = self._lift(timed, d, when[:, None], number[None])
-                logits = logits + follow[:, None] * lift[which]
-                positive = positive + follow * self._lift(timed, d, moment[asked], target)
+            when, which = torch.unique(moment[asked], return_inverse=True)
+            lift = self._lift(timed, d, when[:, None], number[None])[which]
+            extra = prior(d, timed, state, warm, popular[number][None], lift)
+            logits = users @ away[d].T / c.temperature + extra - log_q
             hit = torch.searchsorted(number, target).clamp(max=len(number) - 1)
             same = torch.nonzero(number[hit] == target)[:, 0]
             logits[same, hit[same]] = -torch.inf
@@ -198,7 +224,7 @@ class Sequence(Candidate):
         return total / weights.clamp(min=1e-9)
 
     def _told(self, rows: Histories, table: Tensor) -> "_Told":
-        """What is known of the entries of `table`, `_left_aligned` from `rows`."""
+        """What is known of the entries of `table`, `padded` from `rows`."""
         known = table.clamp(min=0).numpy()
         time = _times(rows, known.shape[1])
         moment = self.trends.at(time)
@@ -227,27 +253,27 @@ class Sequence(Candidate):
 
     def _lift(self, timed: int, d: int, when: Tensor, items: Tensor) -> Tensor:
         """What trends add to the logits of items at moments (rows of the trends' tables)."""
+        if not self.trends.half_lives:
+            return torch.zeros(len(when), 1)
         found = [torch.from_numpy(t[when.numpy(), items.numpy()]) for t in self.trends.tables]
-        return torch.stack(found, -1) @ self.net.trend[timed, d]
+        return self.net.prior.lift(d, timed, torch.stack(found, -1))
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         recent = histories.last(self.config.max_history)
-        table = torch.from_numpy(_left_aligned(recent)[0]).clamp(min=0)
+        table = torch.from_numpy(padded(recent)[0]).clamp(min=0)
         d, block = self.domains.index(target), self.block(target)
         with torch.inference_mode():
-            entries = self.net.entries(self.items[table], self._told(recent, table))
-            states = self.net.sequence(entries)
-            last = states[torch.arange(len(table)), torch.from_numpy(recent.lengths)]
+            last = self._after(recent, table, self.items[table])
             users = F.normalize(last @ self.net.head[d], dim=1)
             scores = users @ self.items[block].T / self.config.temperature
-            found = scores + self.net.popular[d] * self.log_popularity[block]
-            if self.config.half_lives:
-                lift, timed = torch.zeros_like(found), int(histories.asked is not None)
-                for k, weight in enumerate(self.net.trend[timed, d]):
-                    trend = np.array(self.trends.of_block(k, histories.moment, block))
-                    lift += weight * torch.from_numpy(trend)
-                found = found + self.net.following(last, d, timed)[:, None] * lift
-        return np.asarray(found.numpy(), dtype=np.float32)
+            warm = torch.from_numpy(recent.within(block).lengths > 0)
+            timed, prior = int(histories.asked is not None), self.net.prior
+            lift = torch.zeros_like(scores)
+            for k, weight in enumerate(prior.trend[timed, d]):
+                trend = np.array(self.trends.of_block(k, histories.moment, block))
+                lift += weight * torch.from_numpy(trend)
+            scores += prior(d, timed, last, warm, self.log_popularity[None, block], lift)
+        return np.asarray(scores.numpy(), dtype=np.float32)
 
     def arrays(self) -> Arrays:
         state = self.net.state_dict()
@@ -276,14 +302,21 @@ class _Told:
     trends: Tensor
 
 
-def _left_aligned(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Items oldest first, shape (batch, longest), -1 after the end; and their strengths."""
-    shape = (len(histories), max(1, int(histories.lengths.max(initial=0))))
-    table, strength = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.float32)
-    place = np.arange(len(histories.items)) - np.repeat(histories.indptr[:-1], histories.lengths)
-    table[histories.rows, place] = histories.items
-    strength[histories.rows, place] = histories.strength
-    return table, strength
+@dataclass(frozen=True)
+class _Drawn:
+    """A batch's questions: its `padded` items and their strengths, what is `told` of them, when
+    they are asked for; each domain's negatives; the items `used` (rising) and where in them those
+    of the table and of the negatives are; the domain `shut` off for each person, or -1."""
+
+    table: Tensor
+    strength: Tensor
+    told: _Told
+    timed: int
+    moment: Tensor
+    negatives: list[tuple[Tensor, Tensor]]
+    used: Tensor
+    place: Tensor
+    shut: Tensor
 
 
 def _times(histories: Histories, length: int) -> NDArray[np.int64]:
@@ -308,16 +341,6 @@ def _pauses(time: NDArray[np.int64]) -> NDArray[np.int64]:
     found = np.where(minutes < 1, 1, 2 + np.log2(np.maximum(minutes, 1)).astype(np.int64))
     found[:, :1] = 0
     return np.minimum(found, PAUSES - 1)
-
-
-def _batches(
-    lengths: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Rows of similar length together, the batches in random order."""
-    order = np.argsort(lengths + rng.random(len(lengths)), kind="stable")
-    pieces = [order[start : start + size] for start in range(0, len(order), size)]
-    for number in rng.permutation(len(pieces)):
-        yield pieces[number]
 
 
 def _next_of(inside: Tensor) -> Tensor:

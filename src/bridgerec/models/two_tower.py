@@ -8,30 +8,31 @@ its own.  Around it, each off at weight 0: contrasts between domains, items and 
 (`training.contrast`), and adversarial training.
 """
 
-from dataclasses import replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
-from bridgerec.models.base import Arrays, Candidate, CandidateConfig
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
+from bridgerec.models.trends import Trends
 from bridgerec.training.alignment import Alignment, AlignmentOptions, Towers
 from bridgerec.training.graph import propagate
 from bridgerec.training.item_tower import Adaptor, ItemTower
 from bridgerec.training.optimize import OneCycle
+from bridgerec.training.prior import Prior
 from bridgerec.training.repeatable import repeatable
-from bridgerec.training.sequences import batches, padded
-from bridgerec.training.trend import Prior, Trend
+from bridgerec.training.sequences import batches, moments, padded
 from bridgerec.training.user_tower import UserTower
 
 
 class TwoTowerConfig(CandidateConfig, AlignmentOptions):
     """`embedding_size`: null keeps that of the vectors.  `propagation`: steps of averaging vectors
-    over co-consumption.  `trend_half_life_days`: null leaves out what is popular at the moment."""
+    over co-consumption.  `half_lives` in days of the trends that it knows (`models.trends`)."""
 
     embedding_size: int | None = Field(None, ge=2)
     adaptor: Adaptor = "linear"
@@ -40,7 +41,7 @@ class TwoTowerConfig(CandidateConfig, AlignmentOptions):
     propagation: int = Field(0, ge=0, le=3)
     recency: float = Field(0.8, gt=0, le=1)
     attention: bool = False
-    trend_half_life_days: float | None = Field(30.0, gt=0)
+    half_lives: tuple[Annotated[float, Field(gt=0)], ...] = (3.0, 15.0, 90.0)
     epochs: int = Field(6, ge=1)
     batch_size: int = Field(256, ge=2)
     learning_rate: float = Field(0.001, gt=0)
@@ -68,17 +69,15 @@ class TwoTower(Candidate):
         assert training.vectors is not None
         vectors = torch.from_numpy(propagate(training.vectors, h, c.propagation))
         count = np.bincount(h.items, minlength=self.n_items)
-        trend = Trend.of(training, c.trend_half_life_days)
+        self.trends = Trends.fit(training, c.half_lives)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.towers = self._towers(vectors.shape[1], self.n_items)
-            task = Alignment(
-                c, self.towers, vectors, self.offsets, count, torch.from_numpy(trend.table)
-            )
-            self._learn(task, h, trend.moment)
+            tables = [torch.from_numpy(table) for table in self.trends.tables]
+            task = Alignment(c, self.towers, vectors, self.offsets, count, tables)
+            self._learn(task, h)
         self.towers.eval()
         self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
-        self.log_trend = torch.from_numpy(trend.table[-1].copy())
         with torch.no_grad():
             self.items = self.towers.item(vectors, torch.arange(self.n_items))
 
@@ -88,22 +87,20 @@ class TwoTower(Candidate):
         return Towers(
             ItemTower(width, size, n_items, c.adaptor, c.experts, c.residual_dropout),
             UserTower(size, n_domains, c.max_history, c.recency, c.attention),
-            Prior(n_domains),
+            Prior(n_domains, len(c.half_lives), size),
         )
 
-    def _learn(self, task: Alignment, histories: Histories, moment: NDArray[np.int64]) -> None:
+    def _learn(self, task: Alignment, histories: Histories) -> None:
         c, rng = self.config, np.random.default_rng(self.seed)
-        long = np.flatnonzero(histories.lengths >= 2)
-        steps = c.epochs * -(-len(long) // c.batch_size)
+        histories = histories.take(np.flatnonzero(histories.lengths >= 2)).last(c.max_history)
+        steps = c.epochs * -(-len(histories) // c.batch_size)
         eager = [self.towers.user.pull, *self.towers.prior.parameters()]
         cycle = OneCycle(self.towers, c.learning_rate, steps, eager)
-        numbers = np.arange(len(histories.items), dtype=np.int32)
         for _ in range(c.epochs):
-            for rows in batches(len(long), c.batch_size, rng):
-                recent = histories.take(long[rows]).last(c.max_history)
-                place = padded(replace(histories, items=numbers).take(long[rows]), c.max_history)[0]
-                then = torch.from_numpy(np.where(place >= 0, moment[place], 0))
-                cycle.step(task.loss(recent, then, rng))
+            for rows in batches(len(histories), c.batch_size, rng):
+                recent, timed = histories.take(rows), int(rng.random() < 0.5)
+                when = self.trends.at(moments(recent, c.max_history, timed, rng))
+                cycle.step(task.loss(recent, torch.from_numpy(when), timed, rng))
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         d, block = self.domains.index(target), self.block(target)
@@ -114,22 +111,32 @@ class TwoTower(Candidate):
             asked = torch.full((len(table), 1), d)
             users = self.towers.user(entries, kind.clamp(min=0), real[:, None], asked)[:, 0]
             scores = users @ self.items[block].T / self.config.temperature
-            scores += self.towers.prior(
-                d, (kind == d).any(1), self.log_popularity[block], self.log_trend[block]
-            )
+            timed, warm = int(histories.asked is not None), (kind == d).any(1)
+            lift = self._lift(d, timed, histories, block) * warm[:, None]
+            popularity = self.log_popularity[None, block]
+            scores += self.towers.prior(d, timed, users, warm, popularity, lift)
         return np.asarray(scores.numpy(), dtype=np.float32)
+
+    def _lift(self, d: int, timed: int, histories: Histories, block: slice) -> Tensor:
+        lift = torch.zeros(len(histories), block.stop - block.start)
+        for k, weight in enumerate(self.towers.prior.trend[timed, d]):
+            lift += weight * torch.from_numpy(
+                np.array(self.trends.of_block(k, histories.moment, block))
+            )
+        return lift
 
     def arrays(self) -> Arrays:
         state = self.towers.state_dict()
         known = {k: v for k, v in state.items() if not k.startswith("item.")}
-        more = {k: getattr(self, k) for k in ("items", "log_popularity", "log_trend")}
-        return {name: tensor.numpy() for name, tensor in {**known, **more}.items()}
+        both = {**known, "items": self.items, "log_popularity": self.log_popularity}
+        trends = {f"trends/{name}": array for name, array in self.trends.arrays().items()}
+        return {**{name: tensor.numpy() for name, tensor in both.items()}, **trends}
 
     def restore(self, arrays: Arrays) -> None:
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self.trends = Trends.of(under(arrays, "trends/"))
+        tensors = {n: torch.from_numpy(a) for n, a in arrays.items() if not n.startswith("trends/")}
         self.items = tensors.pop("items")
         self.log_popularity = tensors.pop("log_popularity")
-        self.log_trend = tensors.pop("log_trend")
         self.towers = self._towers(self.items.shape[1], 0)  # the items are finished
         self.towers.load_state_dict(tensors, strict=False)
         self.towers.eval()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from bridgerec.data.dataset import Histories
@@ -15,17 +15,16 @@ from bridgerec.training.augment import augment
 from bridgerec.training.contrast import between_domains, between_items, between_views
 from bridgerec.training.item_tower import ItemTower
 from bridgerec.training.losses import draw
+from bridgerec.training.prior import Prior
+from bridgerec.training.robustness import RobustnessOptions
 from bridgerec.training.sequences import padded
-from bridgerec.training.trend import Prior
 from bridgerec.training.user_tower import UserTower
 
 
-class AlignmentOptions(BaseModel):
+class AlignmentOptions(RobustnessOptions):
     """`history_dropout`: share of places that see nothing of the domain asked about.  The weights
     are relative to the loss of the next item, 0 is off: `person_weight` a person's views in two
-    domains, `item_weight` items of two domains that one person met, `view_weight` two augmented
-    views that leave out or shuffle the share `augmentation`, `adversarial_weight` item vectors
-    moved by `adversarial_epsilon`."""
+    domains, `item_weight` items of two domains that one person met."""
 
     max_history: int = Field(24, ge=2)
     negatives: int = Field(512, ge=1)
@@ -33,10 +32,6 @@ class AlignmentOptions(BaseModel):
     history_dropout: float = Field(0.1, ge=0, lt=1)
     person_weight: float = Field(0.0, ge=0)
     item_weight: float = Field(0.0, ge=0)
-    view_weight: float = Field(0.0, ge=0)
-    augmentation: float = Field(0.3, gt=0, lt=1)
-    adversarial_weight: float = Field(0.0, ge=0)
-    adversarial_epsilon: float = Field(0.1, gt=0)
 
 
 class Towers(nn.Module):
@@ -50,17 +45,20 @@ class Towers(nn.Module):
 @dataclass(frozen=True)
 class Alignment:
     """`vectors` (n_items, width) are frozen; `offsets` where each domain's items begin; `count`
-    (n_items,) of training rows; `trends` (moments, n_items), see `training.trend`."""
+    (n_items,) of training rows; `trends` holds a table (moments, n_items) per half-life."""
 
     options: AlignmentOptions
     towers: Towers
     vectors: Tensor
     offsets: NDArray[np.int64]
     count: NDArray[np.int64]
-    trends: Tensor
+    trends: list[Tensor]
 
-    def loss(self, histories: Histories, moment: Tensor, rng: np.random.Generator) -> Tensor:
-        """Of a batch; `moment` (batch, longest) is laid out as `padded` does."""
+    def loss(
+        self, histories: Histories, moment: Tensor, timed: int, rng: np.random.Generator
+    ) -> Tensor:
+        """Of a batch.  `moment` (batch, longest), laid out as `padded` does, says in which row of
+        the trends' tables each place is asked for, and `timed` whether at a time of its own."""
         o, length = self.options, moment.shape[1]
         table, strength = (torch.from_numpy(part) for part in padded(histories, length))
         changed = [
@@ -72,7 +70,7 @@ class Alignment:
         questions = self._questions(table, strength, moment)
 
         def loss_of(items: Tensor) -> Tensor:
-            return self._next_item(_Lookup(used, items), questions, negatives)
+            return self._next_item(_Lookup(used, items), questions, timed, negatives)
 
         items = self.towers.item(self.vectors[used], used)
         loss = adversarial(loss_of, items, o.adversarial_epsilon, o.adversarial_weight)
@@ -112,7 +110,7 @@ class Alignment:
         return _Questions(table, kind, strength, moment, visible, warm)
 
     def _next_item(
-        self, find: "_Lookup", q: "_Questions", negatives: list[tuple[Tensor, Tensor]]
+        self, find: "_Lookup", q: "_Questions", timed: int, negatives: list[tuple[Tensor, Tensor]]
     ) -> Tensor:
         t, prior = self.options.temperature, self.towers.prior
         entries, popular = find(q.table), torch.from_numpy(np.log1p(self.count)).float()
@@ -122,15 +120,25 @@ class Alignment:
         for d, (number, log_q) in enumerate(negatives):
             asked = q.visible.any(2) & (q.kind == d)
             target, then, user, warm = (x[asked] for x in (q.table, q.moment, users, q.warm))
-            own = prior(d, warm, popular[target, None], self.trends[then, target][:, None])[:, 0]
+            # what a new person takes up is less of the day
+            lift = self._lift(d, timed, then[:, None], target[:, None]) * warm[:, None]
+            own = prior(d, timed, user, warm, popular[target, None], lift)[:, 0]
             right = (user * entries[asked]).sum(1) / t + own
-            others = prior(d, warm, popular[number], self.trends[:, number][then])
+            when, which = torch.unique(then, return_inverse=True)
+            lift = self._lift(d, timed, when[:, None], number[None])[which] * warm[:, None]
+            others = prior(d, timed, user, warm, popular[number][None], lift)
             wrong = user @ find(number).T / t + others - log_q
             wrong = wrong.masked_fill(number == target[:, None], -torch.inf)
             every = torch.logaddexp(torch.logsumexp(wrong, 1), right)
             told = q.strength[asked]
             total, weights = total + ((every - right) * told).sum(), weights + told.sum()
         return total / weights.clamp(min=1e-9)
+
+    def _lift(self, d: int, timed: int, when: Tensor, items: Tensor) -> Tensor:
+        if not self.trends:
+            return torch.zeros(len(when), 1)
+        found = torch.stack([table[when, items] for table in self.trends], -1)
+        return self.towers.prior.lift(d, timed, found)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Other views of the same history: crop, drop, reorder (CL4SRec, Xie et al., ICDE 2022)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from bridgerec.data.dataset import Histories
@@ -10,7 +12,7 @@ def augment(histories: Histories, share: float, rng: np.random.Generator) -> His
     entries are left out, or the entries of a piece change places.
 
     `share` is the share of a row that is cropped away, dropped, or shuffled.  At least one entry
-    of each row stays; the order is else kept.
+    of each row stays; the order is else kept.  Times stay at their places.
     """
     n, lengths = len(histories), histories.lengths
     way = rng.integers(0, 3, n)
@@ -28,5 +30,5 @@ def augment(histories: Histories, share: float, rng: np.random.Generator) -> His
     least = np.zeros(len(place), dtype=bool)
     least[(histories.indptr[1:] - 1)[lengths > 0]] = True
     keep &= np.where(way[histories.rows] == 1, (chance >= share) | least, True)
-    changed = Histories(histories.indptr, histories.items[order], histories.weights[order])
-    return changed.where(keep)
+    items, weights = histories.items[order], histories.weights[order]
+    return replace(histories, items=items, weights=weights).where(keep)
