@@ -148,12 +148,19 @@ class Embed(Strict):
         return self
 
 
+class Compression(Strict):
+    """How a trained model is kept, and judged: the `precision` of its large arrays."""
+
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+
+
 class Model(BaseModel):
     """A configured candidate; the keys beside `use` belong to the class's own config."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     use: str = Field(pattern=r"^[\w.]+:\w+$")  # "package.module:Class"
+    compression: Compression = Compression()
 
     @property
     def options(self) -> dict[str, Any]:

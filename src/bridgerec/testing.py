@@ -9,6 +9,7 @@ provided by the inheriting suite.
 """
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,6 +69,22 @@ class CandidateContract:
                 np.testing.assert_allclose(
                     again.score(asked, target), candidate.score(asked, target), 1e-4, 1e-5
                 )
+
+    def test_news_are_taken_in(self, training: Training, tmp_path: Path) -> None:
+        """Nothing new changes nothing; new rows leave finite scores that survive the disk."""
+        target = training.catalogue.domains[-1]
+        asked, first = self.questions(training), training.histories.batch(0, 20)
+        more = replace(training, users=training.users[:20], histories=first)
+        for number, candidate in enumerate(self.fitted(training)):
+            before = candidate.score(asked, target)
+            candidate.update(training)
+            np.testing.assert_allclose(candidate.score(asked, target), before, 1e-4, 1e-5)
+            candidate.update(more)
+            after = candidate.score(asked, target)
+            assert np.isfinite(after).all()
+            candidate.save(tmp_path / str(number))
+            again = load(tmp_path / str(number)).score(asked, target)
+            np.testing.assert_allclose(again, after, 1e-4, 1e-5)
 
     def test_same_seed_same_scores(self, training: Training) -> None:
         target = training.catalogue.domains[-1]

@@ -242,6 +242,14 @@ class Split:
         """What models may learn from: the training rows that pass the k-core filter."""
         return Training(self.catalogue, *self._rows(self.fit))
 
+    def known(self, part: Part | None = None) -> "Training":
+        """What a service has logged by the moment at which `part` begins (None: all of it): the
+        training rows that pass the k-core filter and all rows of the parts before."""
+        end = len(PARTS) if part is None else PARTS.index(part)
+        return Training(
+            self.catalogue, *self._rows(self.fit | ((self.part > 0) & (self.part < end)))
+        )
+
     def cases(self, part: Part, target: str) -> Cases:
         """People with rows of `part` in `target`, their past before that part, and those rows.
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bridgerec.config import Model, Space
+from bridgerec.config import Compression, Model, Space
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.models.compression import compress, expand
 from bridgerec.runtime import atomic_folder, read_json, write_json
 
 Arrays = dict[str, NDArray[Any]]
@@ -32,7 +33,8 @@ class Candidate(ABC):
 
     Subclasses set `config_class`, and implement `fit`, `score`, `arrays` and `restore`.
     `random` says whether training draws random numbers (then several seeds are run);
-    `uses_vectors` whether `Training.vectors` must be there.  `space` holds the options that
+    `uses_vectors` whether `Training.vectors` must be there; `quick` that fitting takes seconds
+    (counts, closed forms), so that `update` fits anew.  `space` holds the options that
     `bridgerec tune` tries; `effort` names the one that says how long training takes, of which a
     trial gets a part first.
     """
@@ -40,6 +42,7 @@ class Candidate(ABC):
     config_class: ClassVar[type[CandidateConfig]] = CandidateConfig
     random: ClassVar[bool] = False
     uses_vectors: ClassVar[bool] = False
+    quick: ClassVar[bool] = False
     space: ClassVar[Space] = {}
     effort: ClassVar[str | None] = None
 
@@ -50,6 +53,7 @@ class Candidate(ABC):
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.catalogue = ""
         self.folder = Path()  # where it was loaded from
+        self.compression = Compression()
 
     def train(self, training: Training) -> None:
         """Fit on the training rows and remember the shape of the catalogue."""
@@ -58,6 +62,14 @@ class Candidate(ABC):
         if self.uses_vectors and training.vectors is None:
             raise ArtifactError(f"{type(self).__name__} needs item vectors; run the embed stage.")
         self.fit(training)
+        if self.compression != Compression():  # what is judged and served is what is stored
+            self.restore(expand(compress(self.arrays(), self.compression)))
+
+    def update(self, known: Training) -> None:
+        """Take in what was logged since training; `known` are all rows up to now, the training
+        rows among them.  Of slow models the learned weights stay, what they look up is renewed."""
+        if self.quick:
+            self.fit(known)
 
     def _shape(self, domains: tuple[str, ...], offsets: NDArray[np.int64]) -> None:
         self.domains, self.offsets = tuple(domains), offsets
@@ -104,12 +116,15 @@ class Candidate(ABC):
     def restore(self, arrays: Arrays) -> None:
         """Take the learned numbers back."""
 
+    def _stored(self) -> Arrays:
+        return compress(self.arrays(), self.compression)
+
     def save(self, path: Path) -> None:
         """Write `model.safetensors` and `model.json` into the folder `path`, atomically."""
         from safetensors.numpy import save_file
 
         with atomic_folder(path) as temporary:
-            arrays = {k: np.ascontiguousarray(v) for k, v in self.arrays().items()}
+            arrays = {k: np.ascontiguousarray(v) for k, v in self._stored().items()}
             save_file(arrays, temporary / "model.safetensors")
             write_json(
                 temporary / "model.json",
@@ -117,6 +132,7 @@ class Candidate(ABC):
                     "use": f"{type(self).__module__}:{type(self).__name__}",
                     "config": self.config.model_dump(mode="json"),
                     "seed": self.seed,
+                    "compression": self.compression.model_dump(mode="json"),
                     "catalogue": self.catalogue,
                     "domains": list(self.domains),
                     "offsets": self.offsets.tolist(),
@@ -149,7 +165,9 @@ def build(name: str, model: Model, seed: int = 0) -> Candidate:
     """An untrained candidate from its entry in `params.yaml`."""
     found = find_class(model.use)
     try:
-        return found(found.config_class.model_validate(model.options), seed)
+        candidate = found(found.config_class.model_validate(model.options), seed)
+        candidate.compression = model.compression
+        return candidate
     except ValidationError as error:
         keys = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"models.{name}: {keys}") from error
@@ -177,7 +195,8 @@ def load(path: Path) -> Candidate:
     candidate._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
     candidate.catalogue = meta["catalogue"]
     candidate.folder = path
-    candidate.restore(arrays)
+    candidate.compression = Compression(**meta.get("compression", {}))
+    candidate.restore(expand(arrays))
     return candidate
 
 

@@ -86,6 +86,11 @@ class Blend(Candidate):
             usual.append(found.weights(choices.segment, choices.features).mean(0))
         self._drop(np.max([w / w.max() for w in usual], axis=0) >= self.config.least)
 
+    def update(self, known: Training) -> None:
+        self.trends = Trends.fit(known, (HALF_LIFE,))
+        for member in self.members.values():
+            member.update(known)
+
     def _mixture(self, choices: Choices) -> Mixture:
         c = self.config
         found = learn_mixture(choices, len(c.edges) + 1, c.regularization, c.steps)

@@ -33,6 +33,7 @@ class EASEConfig(CandidateConfig):
 class EASE(Candidate):
     """Linear item-item autoencoder in closed form."""
 
+    quick = True
     config_class = EASEConfig
     space: ClassVar[Space] = {
         "regularization": Range(low=1, high=5000, log=True),

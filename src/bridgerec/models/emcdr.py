@@ -47,6 +47,7 @@ class EMCDR(Candidate):
 
     config_class: ClassVar[type[CandidateConfig]] = EMCDRConfig
     random = True
+    quick = True
     space: ClassVar[Space] = {
         "embedding_size": Choice(choice=(16, 32, 48, 64, 96)),
         "alpha": Range(low=1, high=100, log=True),

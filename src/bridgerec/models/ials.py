@@ -36,6 +36,7 @@ class IALSConfig(CandidateConfig):
 class IALS(Candidate):
     """score = person's factors, the least squares answer to a history, times the item's."""
 
+    quick = True
     config_class = IALSConfig
     random = True
     space: ClassVar[Space] = {

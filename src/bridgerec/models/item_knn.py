@@ -27,6 +27,7 @@ class ItemKNNConfig(CandidateConfig):
 class ItemKNN(Candidate):
     """score(j) = sum over history items i of sim(i, j), i among the neighbours of j."""
 
+    quick = True
     config_class = ItemKNNConfig
     space: ClassVar[Space] = {
         "neighbours": Range(low=20, high=1000, log=True),

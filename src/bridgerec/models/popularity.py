@@ -19,6 +19,7 @@ class Popularity(Candidate):
     """Rows per item, each by its strength; with a half-life those before the moment of the
     question alone, faded by age (`models.trends`)."""
 
+    quick = True
     config_class = PopularityConfig
 
     def fit(self, training: Training) -> None:

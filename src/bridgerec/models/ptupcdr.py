@@ -64,6 +64,7 @@ class PTUPCDR(EMCDR):
     """EMCDR with personal bridges."""
 
     config_class: ClassVar[type[CandidateConfig]] = PTUPCDRConfig
+    quick = False
     space: ClassVar[Space] = {
         **EMCDR.space,
         "ranking_weight": Range(low=0.005, high=1, log=True),

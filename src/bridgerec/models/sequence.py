@@ -110,6 +110,11 @@ class Sequence(Candidate):
         with torch.no_grad():
             self.items = F.normalize(self.net.adaptor(vectors) + self.net.residual, dim=1)
 
+    def update(self, known: Training) -> None:
+        count = np.bincount(known.histories.items, minlength=self.n_items)
+        self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
+        self.trends = Trends.fit(known, self.config.half_lives)
+
     def _learn(self, recent: Histories, vectors: Tensor) -> None:
         c, rng = self.config, np.random.default_rng(self.seed)
         recent = recent.take(np.flatnonzero(recent.lengths >= 2))

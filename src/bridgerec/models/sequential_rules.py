@@ -36,6 +36,7 @@ class SequentialRulesConfig(CandidateConfig):
 class SequentialRules(Candidate):
     """score(j) = sum over history items i of recency ** age(i) * rule(i -> j)."""
 
+    quick = True
     config_class = SequentialRulesConfig
     space: ClassVar[Space] = {
         "window": Range(low=3, high=50, log=True),

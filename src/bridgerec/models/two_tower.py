@@ -81,6 +81,11 @@ class TwoTower(Candidate):
         with torch.no_grad():
             self.items = self.towers.item(vectors, torch.arange(self.n_items))
 
+    def update(self, known: Training) -> None:
+        count = np.bincount(known.histories.items, minlength=self.n_items)
+        self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
+        self.trends = Trends.fit(known, self.config.half_lives)
+
     def _towers(self, width: int, n_items: int) -> Towers:
         c, n_domains = self.config, len(self.domains)
         size = c.embedding_size or width

@@ -5,16 +5,19 @@ one for people without (`cold_start`).  A number that is missing or not finite r
 """
 
 import math
-import shutil
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from bridgerec.config import BLEND, Params, Workspace
+from bridgerec.config import Params, Workspace
+from bridgerec.data.dataset import Catalogue, Split
+from bridgerec.data.vectors import read_vectors
 from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.evaluation.significance import Bootstrap
+from bridgerec.models.base import load
+from bridgerec.models.blend import Blend
 from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
 
 Values = dict[str, dict[str, float]]  # candidate -> "split/target" -> value
@@ -185,16 +188,23 @@ def select(workspace: Workspace) -> Decision:
 
 
 def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str, Any]) -> None:
-    """Copy the models that some route needs to `artifacts/champion/models`."""
+    """Write the models that some route needs to `artifacts/champion/models`, after they took in
+    everything that is logged."""
     splits = metrics["info"]["splits"]
-    split = next(s for s in splits if s.split("-")[0] == decision.protocol)
+    name = next(s for s in splits if s.split("-")[0] == decision.protocol)
+    catalogue = Catalogue.read(workspace.prepared / "items.parquet")
+    split = Split.read(workspace.prepared, name, catalogue)
+    known = replace(split.known(), vectors=read_vectors(workspace, len(catalogue)))
     with atomic_folder(workspace.champion) as folder:
-        names = set(decision.routes.values())
-        if BLEND in names:
-            names |= _copy_blend(workspace.candidate(BLEND) / split / "seed-0", folder / "models")
-        for name in sorted(names - {BLEND}):
-            trained = workspace.candidate(name) / split / "seed-0"
-            shutil.copytree(trained, folder / "models" / name)
+        for route in sorted(set(decision.routes.values())):
+            model = load(workspace.candidate(route) / name / "seed-0")
+            model.update(known)
+            if isinstance(model, Blend):
+                for member, own in model.members.items():
+                    own.save(folder / "models" / member)
+                beside = {member: f"../{member}" for member in model.members}
+                model.config = model.config.model_copy(update={"members": beside})
+            model.save(folder / "models" / route)
         write_json(
             folder / "champion.json",
             {
@@ -204,15 +214,6 @@ def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str,
                 "seed": workspace.params.seed,
                 "models_sha256": file_hash(folder / "models"),
                 "catalogue_sha256": file_hash(workspace.prepared / "items.parquet"),
-                "split_hash": splits[split]["hash"],
+                "split_hash": splits[name]["hash"],
             },
         )
-
-
-def _copy_blend(trained: Path, models: Path) -> set[str]:
-    """Copy a blend to where its members lie beside it; return the members' names."""
-    shutil.copytree(trained, models / BLEND)
-    meta = read_json(models / BLEND / "model.json")
-    meta["config"]["members"] = {name: f"../{name}" for name in meta["config"]["members"]}
-    write_json(models / BLEND / "model.json", meta)
-    return set(meta["config"]["members"])

@@ -14,6 +14,7 @@ from bridgerec.validation import cross, derive, times
 from bridgerec.validation.docs import write_docs
 from bridgerec.validation.encoding import undecodable_lines
 from bridgerec.validation.finding import Finding
+from bridgerec.validation.images import check_images
 from bridgerec.validation.report import page, summary_markdown
 
 
@@ -46,6 +47,9 @@ def validate(workspace: Workspace, progress: Callable[[str], None] | None = None
             sizes[name][kind] = tables[kind].height
             found, results[f"{name}-{kind}"] = suites.run(kind, name, tables[kind], n)
             findings += found
+        if "items" in tables:
+            folder = workspace.table(domain.items).parent
+            findings += check_images(name, tables["items"], folder, n)
         if "interactions" in tables:
             interactions[name] = tables["interactions"]
         if len(tables) == 2:
