@@ -31,7 +31,7 @@ def edited(text: str, changes: dict[str, Options]) -> str:
     """
     wanted = yaml.safe_load(text)
     for name, options in changes.items():
-        wanted["models"][name].update(options)
+        wanted["models"][name] = {**wanted["models"][name], **options}
     models = dict(_entries(dict(_entries(yaml.compose(text)))["models"]))
     result = text
     edits = [e for name, options in changes.items() for e in _edits(text, models[name], options)]
@@ -51,8 +51,8 @@ def edited(text: str, changes: dict[str, Options]) -> str:
 
 def difference(old: str, new: str) -> str:
     """A unified diff; empty when nothing differs."""
-    lines = (text.splitlines(keepends=True) for text in (old, new))
-    found = difflib.unified_diff(*lines, "params.yaml", "params.yaml (tuned)")
+    lines = [text.splitlines(keepends=True) for text in (old, new)]
+    found = difflib.unified_diff(lines[0], lines[1], "params.yaml", "params.yaml (tuned)")
     return "".join(line if line.endswith("\n") else line + "\n" for line in found)
 
 
@@ -63,7 +63,7 @@ def _entries(node: Any) -> list[tuple[str, Any]]:
 def _edits(text: str, entry: yaml.MappingNode, options: Options) -> list[Edit]:
     present = dict(_entries(entry))
     edits = [
-        (present[option].start_mark.index, _end(present[option]), _flow(value))
+        (present[option].start_mark.index, _end(present[option]), _inset(present[option], value))
         for option, value in options.items()
         if option in present
     ]
@@ -85,6 +85,12 @@ def _end(node: Any) -> int:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
     return int(node.end_mark.index)
+
+
+def _inset(node: Any, value: Any) -> str:
+    # a block list may stand as far left as its key, where other values may not
+    block = isinstance(node, yaml.CollectionNode) and not node.flow_style
+    return "  " * block + _flow(value)
 
 
 def _flow(value: Any) -> str:

@@ -199,7 +199,7 @@ class Search:
 
         def look(value: float) -> bool:
             trial.report(value, 0)
-            return trial.should_prune()
+            return bool(trial.should_prune())
 
         value, state = None, TrialState.PRUNED
         try:
