@@ -15,12 +15,13 @@ from safetensors.numpy import save_file
 from bridgerec.config import Workspace, load_params
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.prepare import prepare
-from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.errors import ArtifactError, ConfigError, MissingDependency
+from bridgerec.models.base import Candidate, find_class
 from bridgerec.tuning.judge import Judge
 from bridgerec.tuning.params_file import difference, edited
 from bridgerec.tuning.search import Search, State
-from bridgerec.tuning.space import space_of
-from helpers import small_params
+from bridgerec.tuning.space import distributions, space_of
+from helpers import REPOSITORY, small_params
 
 pytest.importorskip("optuna")
 MODELS = {
@@ -198,6 +199,62 @@ def test_a_wrong_space_is_told(
         space_of(small_workspace.params, name)
 
 
+@pytest.mark.parametrize(
+    ("tune", "message"),
+    [
+        ({"trials": None, "seconds": None}, "no search would end"),
+        ({"protocols": ["temporal"]}, "not in split.protocols"),
+        ({"spaces": {"nobody": {}}}, "no entry under models"),
+        ({"spaces": {"ease": {"recency": {"low": 1, "high": 0.5}}}}, "must be less than high"),
+        ({"spaces": {"ease": {"recency": {"low": 0, "high": 1, "log": True}}}}, "above 0"),
+        ({"spaces": {"ease": {"recency": {"choice": []}}}}, "at least 1 item"),
+    ],
+)
+def test_a_wrong_section_is_told(
+    small_workspace: Workspace, tune: dict[str, Any], message: str
+) -> None:
+    change(small_workspace, **tune)
+    with pytest.raises(ConfigError, match=message):
+        _ = small_workspace.params
+
+
+def test_every_declared_space_fits_its_candidate() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    searched = [n for n in params.candidates if find_class(params.models[n].use).space]
+    assert len(searched) >= 8
+    for name in searched:
+        space = space_of(params, name)
+        assert distributions(params, name, space).keys() == space.keys()
+        effort = find_class(params.models[name].use).effort
+        assert (
+            effort is None
+            or effort in find_class(params.models[name].use).config_class.model_fields
+        )
+
+
+def test_a_trial_that_cannot_be_judged_is_no_end(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Judge.train
+
+    def fragile(self: Judge, options: dict[str, Any], seed: int = 0) -> list[Candidate]:
+        if options.get("regularization", 0) > 50:
+            raise ArtifactError("scores that are not finite")
+        return train(self, options, seed)
+
+    monkeypatch.setattr(Judge, "train", fragile)
+    search = Search(workspace, "ease")
+    assert search.run().state.trials == 8
+    errors = [t for t in search.study.get_trials() if "error" in t.user_attrs]
+    assert 0 < len(errors) < 7
+
+
+def test_optuna_is_asked_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingDependency, match=r"bridgerec\[tune\]"):
+        Search(workspace, "ease")
+
+
 def test_what_is_missing_or_damaged_is_told(workspace: Workspace) -> None:
     workspace.tuning.mkdir(parents=True)
     (workspace.tuning / "ease.db").write_bytes(b"nothing of the kind" * 99)
@@ -234,7 +291,7 @@ seed: 1  # last, without a line end"""
             | st.booleans()
             | st.integers()
             | st.floats(allow_nan=False, allow_infinity=False)
-            | st.text("a:# '\"\n{", max_size=4)
+            | st.text("a:# '\"{", max_size=4)
             | st.lists(st.integers(), max_size=3),
             min_size=1,
         ),

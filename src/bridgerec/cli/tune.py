@@ -75,7 +75,7 @@ def search_all(workspace: Workspace, names: list[str], console: Any) -> Any:
 
     from bridgerec.tuning.search import Search, State
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[note]}"))
     results = []
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         for name in names:
@@ -83,7 +83,7 @@ def search_all(workspace: Workspace, names: list[str], console: Any) -> Any:
 
             def tell(state: State, task: Any = task) -> None:
                 best = "" if state.value is None else f", best {state.value:.4f}"
-                note = f"{state.trials} trials{best}"
+                note = f"{state.trials} trials ({state.given_up} given up){best}"
                 progress.update(task, completed=min(state.share, 1.0), note=note)
 
             results.append(Search(workspace, name).run(tell))
@@ -92,22 +92,18 @@ def search_all(workspace: Workspace, names: list[str], console: Any) -> Any:
 
 def table(results: Any, metric: str) -> Any:
     """Current and best options, by the people of the search and by the others."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    found = Table(title=f"{metric} on validation: current → best", title_justify="left")
-    for column in (
-        "candidate",
-        "trials (given up)",
-        "people of the search",
-        "other people",
-        "gain",
-    ):
-        found.add_column(column, justify="left" if column == "candidate" else "right")
+    title = f"{metric} on validation, current → best"
+    found = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    found.add_column("candidate")
+    for column in ("people searched by", "other people", "gain for these"):
+        found.add_column(column, justify="right", no_wrap=True)
     for r in results:
         held, gain = "–", "–"
         if r.gain is not None:
             held = f"{r.held_back[0]:.4f} → {r.held_back[1]:.4f}"
-            gain = f"{r.gain.mean:+.4f} [dim]{r.gain.low:+.4f}–{r.gain.high:+.4f}[/]"
-        searched = f"{r.searched[0]:.4f} → {r.searched[1]:.4f}"
-        found.add_row(r.candidate, f"{r.state.trials} ({r.state.given_up})", searched, held, gain)
+            gain = f"{r.gain.mean:+.4f} [dim]({r.gain.low:+.4f} to {r.gain.high:+.4f})[/]"
+        found.add_row(r.candidate, f"{r.searched[0]:.4f} → {r.searched[1]:.4f}", held, gain)
     return found

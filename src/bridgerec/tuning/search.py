@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from bridgerec.config import Workspace
-from bridgerec.errors import ArtifactError, ConfigError, MissingDependency
+from bridgerec.errors import ArtifactError, BridgeRecError, MissingDependency
 from bridgerec.evaluation.significance import Bootstrap, Difference
-from bridgerec.models.base import find_class
+from bridgerec.models.base import build, find_class
 from bridgerec.tuning.judge import Judge
 from bridgerec.tuning.space import (
     Options,
@@ -160,8 +160,6 @@ class Search:
         return float(judge.values(models, "search").mean())
 
     def _config(self, options: Options) -> Any:
-        from bridgerec.models.base import build
-
         return build(self.name, self.params.models[self.name].model_copy(update=options)).config
 
     def _first(self) -> None:
@@ -204,7 +202,8 @@ class Search:
         value, state = None, TrialState.PRUNED
         try:
             value = self._measure(options, look)
-        except ConfigError as error:  # options that do not go together
+        except (BridgeRecError, ArithmeticError, np.linalg.LinAlgError) as error:
+            # options that do not go together, or scores that are not finite
             trial.set_user_attr("error", str(error))
             state = TrialState.FAIL
         trial.set_user_attr("seconds", time.process_time() - began)
