@@ -9,7 +9,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -219,6 +221,65 @@ class Monitoring(Strict):
     min_requests: int = Field(50, ge=1)
 
 
+class Range(Strict):
+    """All numbers from `low` to `high`; `log`: spread by factors, not by distances."""
+
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Range":
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} must be less than high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range must begin above 0, not at {self.low:g}")
+        return self
+
+
+class Choice(Strict):
+    """One of these values, of any kind that YAML has."""
+
+    choice: tuple[Any, ...] = Field(min_length=1)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Choice) or (isinstance(value, dict) and "choice" in value):
+        return "choice"
+    return "range"
+
+
+Values = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_kind)
+]
+Space = dict[str, Values]  # option -> the values to try
+
+
+class Tune(Strict):
+    """How `bridgerec tune` searches: every candidate gets the same budget, `trials` or `seconds`
+    of processor time, whichever ends first.
+
+    `early_share` of a trial's epochs (or of the people it is judged by) is tried first, and the
+    trial given up when it is below the median there; null: never.  `held_back`: share of the
+    validation people whom the search does not see and by whom its result is judged.  `spaces`:
+    per candidate, in place of the space that its class declares.
+    """
+
+    metric: Metric = "ndcg@10"
+    protocols: tuple[Protocol, ...] = ()  # empty: gate.protocol
+    trials: int | None = Field(30, ge=2)
+    seconds: float | None = Field(900, gt=0)
+    early_share: Fraction | None = 0.25
+    held_back: Fraction = 0.3
+    spaces: dict[Name, Space] = {}
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Tune":
+        if self.trials is None and self.seconds is None:
+            raise ValueError("trials and seconds are both null, so that no search would end")
+        return self
+
+
 class Params(Strict):
     """Everything that decides a run.  The same file and the same data give the same outputs."""
 
@@ -236,6 +297,7 @@ class Params(Strict):
     gate: Gate = Gate()
     service: Service = Service()
     monitoring: Monitoring = Monitoring()
+    tune: Tune = Tune()
 
     @property
     def target_domains(self) -> tuple[str, ...]:
@@ -268,6 +330,12 @@ class Params(Strict):
             raise ValueError(f"gate.baseline: {self.gate.baseline} is not among the candidates")
         if int(self.gate.metric.split("@")[1]) not in self.evaluation.ks:
             raise ValueError(f"gate.metric: its k is not among evaluation.ks {self.evaluation.ks}")
+        strange = [name for name in self.tune.spaces if name not in self.models]
+        if strange:
+            raise ValueError(f"tune.spaces: {strange} have no entry under models")
+        strange = [p for p in self.tune.protocols if p not in self.split.protocols]
+        if strange:
+            raise ValueError(f"tune.protocols: {strange} are not in split.protocols")
         return self
 
 
@@ -349,6 +417,10 @@ class Workspace:
     @property
     def bento(self) -> Path:
         return self.root / "artifacts" / "bento"
+
+    @property
+    def tuning(self) -> Path:
+        return self.root / "artifacts" / "tuning"
 
     @property
     def traffic(self) -> Path:
