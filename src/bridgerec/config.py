@@ -121,7 +121,8 @@ class Encoder(Strict):
     batch_size: int = Field(64, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    backend: Literal["torch", "openvino"] = "torch"  # openvino: an extra, for processors
+    # openvino: an extra, for processors; static: a table of tokens distilled from the model
+    backend: Literal["torch", "openvino", "static"] = "torch"
 
     @model_validator(mode="after")
     def _openvino_runs_on_processors(self) -> "Encoder":

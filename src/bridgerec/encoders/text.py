@@ -2,7 +2,8 @@
 
 Fast on a processor: nothing is padded, because only texts of the same number of tokens share a
 batch, and bfloat16 autocast is used where the processor has instructions for it (never by timing,
-so that a run repeats).  OpenVINO can take PyTorch's place (`backend`).
+so that a run repeats).  OpenVINO can take PyTorch's place (`backend`), or a table of tokens the
+model's (encoders/static.py).
 
 On a processor a text's vector is the same to the last bit whichever texts are embedded with it,
 so a cache that grew over months equals a fresh one (measured for bfloat16 and float32; a test
@@ -50,7 +51,8 @@ def has_bfloat16() -> bool:
 
 
 class TextEncoder:
-    """A pretrained model, loaded on first use; `root` is where its relative folder starts.
+    """A pretrained model, loaded on first use; `root` is where its relative folder starts, and
+    where the `static` backend keeps its table (`artifacts/cache/static`).
 
     Raises:
         ConfigError: the model cannot be found, or there is no such device.
@@ -64,13 +66,14 @@ class TextEncoder:
             from bridgerec.encoders.openvino import require_openvino
 
             require_openvino()
-        cuda = torch.cuda.is_available() and config.backend == "torch"
+        cuda = torch.cuda.is_available() and config.backend != "openvino"
         if config.device == "cuda" and not cuda:
             raise ConfigError(
                 "embed.text.device is cuda, but PyTorch finds no CUDA device on this machine. "
                 "Write auto or cpu, or install a PyTorch built for CUDA and its driver."
             )
         self.config = config
+        self.root = root
         self.folder = locate(config, root)
         self.weights = weights_hash(config, self.folder)
         self.settings = settings_hash(self.folder)
@@ -88,6 +91,10 @@ class TextEncoder:
         """Changes whenever the same text could get another vector, by the model's files, the
         settings, the kind of device, or the versions of the libraries that compute."""
         c = self.config
+        if c.backend == "static":
+            from bridgerec.encoders.static import METHOD
+
+            return hashlib.sha256(f"{METHOD}\0{self._teacher().fingerprint}".encode()).hexdigest()
         more = ("openvino",) if c.backend == "openvino" else ()
         parts = [
             *(self.weights, self.settings, c.pooling, c.prefix, str(c.max_length)),
@@ -95,6 +102,22 @@ class TextEncoder:
             *(version(library) for library in ("torch", "transformers", "tokenizers", *more)),
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def _teacher(self) -> "TextEncoder":
+        """The model itself, whose tokens `static` is made of."""
+        return TextEncoder(self.config.model_copy(update={"backend": "torch"}), self.root)
+
+    def _static(self) -> Callable[[list[list[int]]], Floats]:
+        from bridgerec.encoders.static import StaticTable
+
+        cache = self.root / "artifacts" / "cache" / "static"
+        return StaticTable.of(self._teacher(), self.fingerprint, cache)
+
+    def loaded(self) -> tuple[Any, Callable[[list[list[int]]], Floats]]:
+        """The tokenizer, and unit vectors of texts of one length given as token ids."""
+        if self._tokenizer is None:
+            self._load()
+        return self._tokenizer, self._vectors
 
     def _load(self) -> None:
         import torch
@@ -104,6 +127,9 @@ class TextEncoder:
         logging.disable_progress_bar()
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(self.folder)
+            if self.config.backend == "static":
+                self._vectors = self._static()
+                return
             # in float32 whatever the checkpoint holds; autocast makes bfloat16 of it
             model = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
@@ -153,10 +179,11 @@ class TextEncoder:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Left
 
-        if self._model is None:
-            self._load()
-        tokens = self._tokenizer(
-            [self.config.prefix + t for t in texts],
+        tokenizer, _ = self.loaded()
+        # a static table knows the prefix already: its tokens were embedded behind it
+        prefix = "" if self.config.backend == "static" else self.config.prefix
+        tokens = tokenizer(
+            [prefix + t for t in texts],
             truncation=True,
             max_length=self.config.max_length,
         )["input_ids"]
