@@ -99,8 +99,9 @@ class Tuned:
                 r=config.rank, lora_alpha=config.alpha, target_modules="all-linear",
                 exclude_modules=r"(.*\.)?pooler\..*",
             )  # fmt: skip
-            with warnings.catch_warnings():  # GPT-2 keeps its weights transposed; peft sees to it
-                warnings.filterwarnings("ignore", message="fan_in_fan_out")
+            with warnings.catch_warnings():
+                # GPT-2: weights are transposed (peft sees to it), there is no pooler to leave out
+                warnings.simplefilter("ignore")
                 model = get_peft_model(model, lora)
         # without dropout: the anchor and the early stop are what keeps it from overfitting
         self.model: Any = model.eval().to(encoder.device)
@@ -199,7 +200,8 @@ def finetune(
             report = _train(encoder, list(number), original, train, held_out, config, draft)
             write_json(draft / "report.json", report)
     report = read_json(place / "report.json")
-    say(f"best after {report['best_step']} of {config.steps} steps")
+    best = report["best_step"]
+    say(f"best after {best} of {config.steps} steps" if best else "the original encoder stays best")
     return {**report, "model": str(place / "model") if report["best_step"] else None}
 
 
