@@ -77,7 +77,7 @@ def embed(workspace: Workspace, say: Callable[[str], None]) -> None:
                 "pooling": config.text.pooling,
                 "precision": encoder.precision,
                 "fingerprint": encoder.fingerprint,
-                "finetune": report,
+                **({"finetune": report} if report else {}),
                 "size": int(vectors.shape[1]),
                 "items_without_text": int((~np.any(raw != 0, axis=1)).sum()),
                 "fitted_on_items": int(usable.sum()),

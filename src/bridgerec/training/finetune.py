@@ -195,9 +195,11 @@ def finetune(
         train = Pairs(found[~apart], text, domain)
         held_out = Pairs(found[apart], text, domain, found)
         say(f"fine-tuning ({config.method}) on {len(train.left):,} pairs of items")
-        original = encoder.encode(list(number), cache, progress=True)
+        names = list(number)
+        learned = [names[i] for i in np.unique(train.left)]
+        original = encoder.encode(learned, cache, progress=True)
         with atomic_folder(place) as draft:
-            report = _train(encoder, list(number), original, train, held_out, config, draft)
+            report = _train(encoder, names, original, train, held_out, config, draft)
             write_json(draft / "report.json", report)
     report = read_json(place / "report.json")
     best = report["best_step"]
@@ -220,6 +222,7 @@ def _train(
 
     device, rng = encoder.device, np.random.default_rng([config.seed, 1])
     chosen = rng.permutation(len(held_out.left))[:JUDGED]
+    learned = np.unique(train.left)  # the texts of `original`
     with torch.random.fork_rng(), repeatable() if device == "cpu" else nullcontext():
         torch.manual_seed(config.seed)
         tuned = Tuned(encoder, config)
@@ -240,7 +243,7 @@ def _train(
             out = torch.tensor(train.excluded(rows), device=device)
             labels = torch.arange(len(rows), device=device)
             loss = torch.nn.functional.cross_entropy(logits.masked_fill(out, -torch.inf), labels)
-            before = torch.tensor(original[distinct], device=device)
+            before = torch.tensor(original[np.searchsorted(learned, distinct)], device=device)
             optimizer.step(loss + config.anchor * (1 - (unit * before).sum(1)).mean())
             if step % CHECK_EVERY == 0 or step == config.steps:
                 mrr[step] = _mrr(tuned, tokens, held_out, chosen)
