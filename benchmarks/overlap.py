@@ -66,7 +66,13 @@ def vectors(catalogue: Catalogue, seen: np.ndarray, out: Path) -> np.ndarray:
 
 def linked(rows: pl.DataFrame, share: float) -> pl.DataFrame:
     """Training rows with a column `person`: the account, but for those who are taken apart."""
-    both = rows.filter(pl.col("split") == "train_overlap")["user_id"].unique().sort().to_numpy().astype(str)
+    both = (
+        rows.filter(pl.col("split") == "train_overlap")["user_id"]
+        .unique()
+        .sort()
+        .to_numpy()
+        .astype(str)
+    )
     order = np.random.default_rng(SEED).permutation(len(both))
     apart = both[order[round(share * len(both)) :]].tolist()
     other = pl.col("user_id") + "@" + pl.col("domain")

@@ -131,8 +131,34 @@ class Encoder(Strict):
         return self
 
 
+class FineTune(Strict):
+    """How the text encoder is adapted before it embeds (`bridgerec.training.finetune`).
+
+    `batch_size` counts pairs of items at most `window` places apart in a history; `rank` and
+    `alpha` are LoRA's; `anchor` weighs 1 - cosine to the original vectors; `held_out` is the share
+    of people whose pairs decide which step is kept.
+    """
+
+    method: Literal["lora", "full"] = "lora"  # lora: an extra
+    steps: int = Field(300, ge=1)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float | None = Field(None, gt=0)  # None: 5e-4 for lora, 2e-5 for full
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    temperature: float = Field(0.05, gt=0)
+    window: int = Field(5, ge=1)
+    anchor: float = Field(0.5, ge=0)
+    held_out: Fraction = 0.1
+    seed: int = Field(0, ge=0)
+
+    @property
+    def rate(self) -> float:
+        return self.learning_rate or {"lora": 5e-4, "full": 2e-5}[self.method]
+
+
 class Embed(Strict):
     text: Encoder = Encoder()
+    finetune: FineTune | None = None
     fields: tuple[Literal["title", "description", "category", "brand"], ...] = (
         "title",
         "category",
@@ -404,6 +430,10 @@ class Workspace:
     @property
     def embedding_cache(self) -> Path:
         return self.root / "artifacts" / "cache" / "embeddings"
+
+    @property
+    def finetuned(self) -> Path:
+        return self.root / "artifacts" / "cache" / "finetuned"
 
     def candidate(self, name: str) -> Path:
         """Where the trained models of a competitor lie: SPLIT/seed-I."""
