@@ -159,8 +159,10 @@ def _group(met: "sparse.csr_array", oddness: Floats) -> NDArray[np.bool_]:
 def set_aside(
     split: Assignment, pairs: Pairs, domain: NDArray[np.int64], threshold: float, minimum: KCore
 ) -> tuple[Assignment, pl.DataFrame]:
-    """The split with suspicious people's training rows at weight 0 and out of `fit`, which is the
-    k-core of the others' rows; what the evaluation asks stays as it is.
+    """The split without suspicious people's rows in `fit`, which is the k-core of the others'.
+
+    Parts and weights stay as they are: whoever is set aside is asked about, and is answered from
+    their own history, like everybody.
 
     The table has one row per suspicious person: split, user, reason, rows, and their signs.
     """
@@ -171,11 +173,9 @@ def set_aside(
     found = suspicion(user[train], item[train], time, domain)
     out = found.suspicious(threshold)
     users, signs = found.users[out], found.signs[out]
-    removed = train & np.isin(user, users)
     changed = replace(
         split,
-        weight=np.where(removed, np.float32(0), split.weight),
-        fit=k_core(user, item, train & ~removed, minimum),
+        fit=k_core(user, item, train & ~np.isin(user, users), minimum),
         info={**split.info, "suspicious_people": len(users)},
     )
     strongest = signs.argmax(axis=1) if len(users) else np.zeros(0, dtype=np.int64)
@@ -195,8 +195,8 @@ def set_aside(
 
 def describe(table: pl.DataFrame) -> str:
     """One split's table in words."""
+    if table.is_empty():
+        return "nobody is suspicious"
     counts = dict(table["reason"].value_counts().iter_rows())
-    told = [f"{counts[r]:,} {text}" for r, text in REASONS.items() if r in counts]
-    return f"{len(table):,} suspicious people, not learnt from" + (
-        f": {'; '.join(told)}" if told else ""
-    )
+    told = "; ".join(f"{counts[r]:,} {text}" for r, text in REASONS.items() if r in counts)
+    return f"{len(table):,} suspicious people, not learnt from: {told}"
