@@ -21,7 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("workspace") / "model"
     folder.mkdir()
-    words = "the of a in red green tea pot old history cities , ! ##pot ##s query :".split()
+    words = ["the", "of", "a", "in", "red", "green", "tea", "pot", "old", "history", "cities"]
+    words += [",", "!", ":", "##pot", "##s", "query"]
     letters = [chr(n) for n in range(ord("a"), ord("z") + 1) if chr(n) != "a"]
     names = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters]
     (folder / "vocab.txt").write_text("\n".join(names))

@@ -125,18 +125,26 @@ class TextEncoder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+        static = self.config.backend == "static"  # its table, once made, needs no model
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(self.folder)
-            if self.config.backend == "static":
-                self._vectors = self._static()
-                return
+            tokenizer = AutoTokenizer.from_pretrained(self.folder)
             # in float32 whatever the checkpoint holds; autocast makes bfloat16 of it
-            model = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
+            kind = torch.float32
+            model = None if static else AutoModel.from_pretrained(self.folder, dtype=kind)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ArtifactError(
                 f"transformers cannot load the model in {self.folder}: {error}. Install it again, "
                 "or name another under embed.text.model."
             ) from error
+        if static:
+            self._vectors = self._static()
+        else:
+            self._prepare(model)
+        self._tokenizer = tokenizer
+
+    def _prepare(self, model: Any) -> None:
+        import torch
+
         self._model = model.eval().to(self.device)
         if self.config.backend == "openvino":
             from bridgerec.encoders.openvino import Compiled
@@ -186,6 +194,8 @@ class TextEncoder:
             [prefix + t for t in texts],
             truncation=True,
             max_length=self.config.max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
         )["input_ids"]
         order = sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i]))
         columns = (
