@@ -33,6 +33,35 @@ for path in sorted(Path(sys.argv[1]).glob("data/*/interactions.parquet")):
     pl.read_parquet(path)
 """
 
+PEER = """
+import sys
+from pathlib import Path
+import numpy as np
+import polars as pl
+tables = []
+for domain in ("left", "right"):
+    rows = pl.read_parquet(Path(sys.argv[1]) / "data" / domain / "interactions.parquet")
+    tables.append(rows.with_columns(domain=pl.lit(domain)))
+rows = pl.concat(tables).sort("timestamp")
+weight = pl.when(pl.col("kind") == "purchase").then(3.0).otherwise(1.0)
+rows = rows.group_by("user_id", "domain", "item_id", maintain_order=True).agg(
+    pl.col("timestamp").first(), weight.sum().alias("weight")
+)
+user = rows["user_id"].cast(pl.Categorical).to_physical().to_numpy()
+item = (rows["domain"] + ":" + rows["item_id"]).cast(pl.Categorical).to_physical().to_numpy()
+time = rows["timestamp"].to_numpy()
+kept = time < np.quantile(time, 0.8)
+while True:
+    people, things = np.bincount(user[kept]), np.bincount(item[kept])
+    rest = np.flatnonzero(kept)
+    few = (people[user[rest]] < 5) | (things[item[rest]] < 5)
+    if not few.any():
+        break
+    kept[rest[few]] = False
+order = np.lexsort((time, user))
+user, item, time = user[order], item[order], time[order]
+"""
+
 
 def write(root: Path, rows: int, ordered: bool) -> None:
     """Two domains, half of the rows each; people and items follow a power law."""
@@ -91,6 +120,7 @@ def main() -> None:
             write(root, rows, ordered)
             print("in time order" if ordered else "shuffled")
             print("  reading alone", cost(READ, root))
+            print("  peer, temporal", cost(PEER, root))
             for protocols in (["temporal"], ["temporal", "leave_last", "cold_start"]):
                 params = yaml.safe_load((root / "params.yaml").read_text())
                 params["split"] = {"protocols": protocols}

@@ -23,11 +23,12 @@ from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Split
 from bridgerec.encoders.cache import EmbeddingCache
 from bridgerec.encoders.text import TextEncoder, item_texts
+from bridgerec.encoders.whitening import Whitening
 from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
 from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.models.base import build
-from bridgerec.pipeline.embed import whitened
+from bridgerec.pipeline.embed import learnable
 
 NAMES = {"torch": "transformer", "static": "static"}
 
@@ -50,7 +51,12 @@ def item_vectors(workspace: Workspace, catalogue: Catalogue, backend: str) -> np
         f"| {len(sample) / processor * torch.get_num_threads():,.0f} |",
         flush=True,
     )
-    return whitened(workspace, catalogue, raw)[0]
+    usable = learnable(workspace, catalogue)[0] & np.any(raw != 0, axis=1)
+    domain = catalogue.domain_of(np.arange(len(catalogue)))
+    return Whitening.fit(
+        raw[usable], domain[usable], config.whitening_size, config.whitening_epsilon,
+        config.whitening, config.domain_means,
+    ).apply(raw, domain)  # fmt: skip
 
 
 def main() -> None:

@@ -9,7 +9,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -76,10 +78,16 @@ class KCore(Strict):
     item: int = Field(1, ge=1)
 
 
+class Suspicious(Strict):
+    # robust standard deviations of one person's sign; groups that push items need none
+    threshold: float = Field(6.0, gt=0, allow_inf_nan=False)
+
+
 class Prepare(Strict):
     # kinds that are not listed weigh 1; 0 drops a kind
     event_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     k_core: KCore = KCore()
+    suspicious: Suspicious | None = None  # people whose rows are not learnt from; None: nobody
 
 
 class Split(Strict):
@@ -123,8 +131,34 @@ class Encoder(Strict):
         return self
 
 
+class FineTune(Strict):
+    """How the text encoder is adapted before it embeds (`bridgerec.training.finetune`).
+
+    `batch_size` counts pairs of items at most `window` places apart in a history; `rank` and
+    `alpha` are LoRA's; `anchor` weighs 1 - cosine to the original vectors; `held_out` is the share
+    of people whose pairs decide which step is kept.
+    """
+
+    method: Literal["lora", "full"] = "lora"  # lora: an extra
+    steps: int = Field(300, ge=1)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float | None = Field(None, gt=0)  # None: 5e-4 for lora, 2e-5 for full
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    temperature: float = Field(0.05, gt=0)
+    window: int = Field(5, ge=1)
+    anchor: float = Field(0.5, ge=0)
+    held_out: Fraction = 0.1
+    seed: int = Field(0, ge=0)
+
+    @property
+    def rate(self) -> float:
+        return self.learning_rate or {"lora": 5e-4, "full": 2e-5}[self.method]
+
+
 class Embed(Strict):
     text: Encoder = Encoder()
+    finetune: FineTune | None = None
     fields: tuple[Literal["title", "description", "category", "brand"], ...] = (
         "title",
         "category",
@@ -214,6 +248,65 @@ class Monitoring(Strict):
     min_requests: int = Field(50, ge=1)
 
 
+class Range(Strict):
+    """All numbers from `low` to `high`; `log`: spread by factors, not by distances."""
+
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Range":
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} must be less than high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range must begin above 0, not at {self.low:g}")
+        return self
+
+
+class Choice(Strict):
+    """One of these values, of any kind that YAML has."""
+
+    choice: tuple[Any, ...] = Field(min_length=1)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Choice) or (isinstance(value, dict) and "choice" in value):
+        return "choice"
+    return "range"
+
+
+Values = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_kind)
+]
+Space = dict[str, Values]  # option -> the values to try
+
+
+class Tune(Strict):
+    """How `bridgerec tune` searches: every candidate gets the same budget, `trials` or `seconds`
+    of processor time, whichever ends first.
+
+    `early_share` of a trial's epochs (or of the people it is judged by) is tried first, and the
+    trial given up when it is below the median there; null: never.  `held_back`: share of the
+    validation people whom the search does not see and by whom its result is judged.  `spaces`:
+    per candidate, in place of the space that its class declares.
+    """
+
+    metric: Metric = "ndcg@10"
+    protocols: tuple[Protocol, ...] = ()  # empty: gate.protocol
+    trials: int | None = Field(30, ge=2)
+    seconds: float | None = Field(900, gt=0)
+    early_share: Fraction | None = 0.25
+    held_back: Fraction = 0.3
+    spaces: dict[Name, Space] = {}
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Tune":
+        if self.trials is None and self.seconds is None:
+            raise ValueError("trials and seconds are both null, so that no search would end")
+        return self
+
+
 class Params(Strict):
     """Everything that decides a run.  The same file and the same data give the same outputs."""
 
@@ -231,6 +324,7 @@ class Params(Strict):
     gate: Gate = Gate()
     service: Service = Service()
     monitoring: Monitoring = Monitoring()
+    tune: Tune = Tune()
 
     @property
     def target_domains(self) -> tuple[str, ...]:
@@ -263,6 +357,12 @@ class Params(Strict):
             raise ValueError(f"gate.baseline: {self.gate.baseline} is not among the candidates")
         if int(self.gate.metric.split("@")[1]) not in self.evaluation.ks:
             raise ValueError(f"gate.metric: its k is not among evaluation.ks {self.evaluation.ks}")
+        strange = [name for name in self.tune.spaces if name not in self.models]
+        if strange:
+            raise ValueError(f"tune.spaces: {strange} have no entry under models")
+        strange = [p for p in self.tune.protocols if p not in self.split.protocols]
+        if strange:
+            raise ValueError(f"tune.protocols: {strange} are not in split.protocols")
         return self
 
 
@@ -331,6 +431,10 @@ class Workspace:
     def embedding_cache(self) -> Path:
         return self.root / "artifacts" / "cache" / "embeddings"
 
+    @property
+    def finetuned(self) -> Path:
+        return self.root / "artifacts" / "cache" / "finetuned"
+
     def candidate(self, name: str) -> Path:
         """Where the trained models of a competitor lie: SPLIT/seed-I."""
         if name == BLEND:
@@ -344,6 +448,10 @@ class Workspace:
     @property
     def bento(self) -> Path:
         return self.root / "artifacts" / "bento"
+
+    @property
+    def tuning(self) -> Path:
+        return self.root / "artifacts" / "tuning"
 
     @property
     def traffic(self) -> Path:

@@ -165,6 +165,22 @@ def test_cases_ask_only_for_what_is_held_out(small_workspace: Workspace) -> None
                     assert len(cases.histories.within(block).items) == 0
 
 
+def test_what_is_known_at_a_moment_comes_from_before_it(small_workspace: Workspace) -> None:
+    prepare(small_workspace)
+    catalogue = Catalogue.read(small_workspace.prepared / "items.parquet")
+    split = Split.read(small_workspace.prepared, "temporal", catalogue)
+    learned, before_test, everything = (
+        split.known(part).histories.timestamp for part in ("validation", "test", None)
+    )
+    assert learned is not None
+    assert before_test is not None
+    assert everything is not None
+    first, second = split.info["cuts"]
+    assert np.array_equal(learned, split.training().histories.timestamp)
+    assert learned.max() < first <= before_test.max() < second <= everything.max()
+    assert len(before_test) == len(learned) + (split.part == 1).sum()
+
+
 def test_order_without_time(small_workspace: Workspace) -> None:
     """Data with `position` only: leave_last works, temporal says what to do."""
     for domain in ("left", "right"):

@@ -14,7 +14,8 @@ from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.item_knn import ItemKNN
 from bridgerec.models.popularity import Popularity
 from bridgerec.testing import CandidateContract
-from bridgerec.training.mixing import Choices, learn_mixture
+from bridgerec.training.choices import Choices
+from bridgerec.training.mixing import learn_mixture
 
 
 def last_of_each(training: Training, target: str) -> Cases:

@@ -16,7 +16,7 @@ app = typer.Typer(
 
 PANELS = {
     "Start": ("demo", "init", "simulate", "doctor"),
-    "Pipeline": ("run", "stage", "evaluation"),
+    "Pipeline": ("run", "stage", "evaluation", "tune"),
     "Use": ("recommend", "serve", "monitor"),
 }
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bridgerec.config import Workspace
+from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import PARTS, Catalogue
 from bridgerec.data.encode import Say, encode_catalogue, encode_events
 from bridgerec.data.readers import read_identities
@@ -22,6 +22,7 @@ from bridgerec.data.split import (
     collapse,
     split_hash,
 )
+from bridgerec.data.suspicion import describe, set_aside
 from bridgerec.runtime import atomic_folder, write_json
 
 
@@ -39,11 +40,17 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
     pairs = collapse(events, len(catalogue))
     say(f"{len(pairs.user):,} distinct (person, item) pairs")
     splits = assign(events, pairs, catalogue, params)
+    suspicious = None
+    if params.prepare.suspicious is not None:
+        splits, suspicious = _honest(splits, pairs, catalogue, params, say)
     summary = {**_summary(pairs, catalogue, counts), "events": len(events.user)}
     with atomic_folder(workspace.prepared) as folder:
         catalogue.items.write_parquet(folder / "items.parquet")
         numbered = pl.DataFrame({"user": np.arange(len(people)), "user_id": people})
         numbered.write_parquet(folder / "users.parquet")
+        if suspicious is not None:
+            named = suspicious.join(numbered, on="user", how="left", maintain_order="left")
+            named.write_parquet(folder / "suspicious.parquet")
         _accounts(workspace, numbered).write_parquet(folder / "accounts.parquet")
         time = {} if pairs.timestamp is None else {"timestamp": pairs.timestamp}
         _write(
@@ -60,6 +67,20 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
         write_json(folder / "splits.json", described)
         write_json(folder / "summary.json", summary)
     return summary
+
+
+def _honest(
+    splits: list[Assignment], pairs: Pairs, catalogue: Catalogue, params: Params, say: Say
+) -> tuple[list[Assignment], pl.DataFrame]:
+    """The splits without suspicious people's rows, and who they are."""
+    assert params.prepare.suspicious is not None
+    threshold, minimum = params.prepare.suspicious.threshold, params.prepare.k_core
+    domain = catalogue.domain_of(np.arange(len(catalogue)))
+    made = [set_aside(split, pairs, domain, threshold, minimum) for split in splits]
+    kept, tables = zip(*made, strict=True)
+    for split, table in zip(splits, tables, strict=True):
+        say(f"split {split.name}: {describe(table)}")
+    return list(kept), pl.concat(tables)
 
 
 def _accounts(workspace: Workspace, people: pl.DataFrame) -> pl.DataFrame:

@@ -50,6 +50,30 @@ def has_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def load_model(folder: Path, tokenizer_only: bool = False) -> tuple[Any, Any]:
+    """The tokenizer and the model (or None) of a folder, in float32 whatever the checkpoint holds.
+
+    Raises:
+        ArtifactError: transformers cannot load them.
+    """
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if tokenizer_only:
+            return tokenizer, None
+        # autocast makes bfloat16 of it
+        return tokenizer, AutoModel.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ArtifactError(
+            f"transformers cannot load the model in {folder}: {error}. Install it again, "
+            "or name another under embed.text.model."
+        ) from error
+
+
 class TextEncoder:
     """A pretrained model, loaded on first use; `root` is where its relative folder starts, and
     where the `static` backend keeps its table (`artifacts/cache/static`).
@@ -120,22 +144,8 @@ class TextEncoder:
         return self._tokenizer, self._vectors
 
     def _load(self) -> None:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        static = self.config.backend == "static"  # its table, once made, needs no model
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.folder)
-            # in float32 whatever the checkpoint holds; autocast makes bfloat16 of it
-            kind = torch.float32
-            model = None if static else AutoModel.from_pretrained(self.folder, dtype=kind)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise ArtifactError(
-                f"transformers cannot load the model in {self.folder}: {error}. Install it again, "
-                "or name another under embed.text.model."
-            ) from error
+        static = self.config.backend == "static"
+        tokenizer, model = load_model(self.folder, tokenizer_only=static)
         if static:
             self._vectors = self._static()
         else:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bridgerec.config import Compression, Model
+from bridgerec.config import Compression, Model, Space
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.models.compression import compress, expand
@@ -34,13 +34,17 @@ class Candidate(ABC):
     Subclasses set `config_class`, and implement `fit`, `score`, `arrays` and `restore`.
     `random` says whether training draws random numbers (then several seeds are run);
     `uses_vectors` whether `Training.vectors` must be there; `quick` that fitting takes seconds
-    (counts, closed forms), so that `update` fits anew.
+    (counts, closed forms), so that `update` fits anew.  `space` holds the options that
+    `bridgerec tune` tries; `effort` names the one that says how long training takes, of which a
+    trial gets a part first.
     """
 
     config_class: ClassVar[type[CandidateConfig]] = CandidateConfig
     random: ClassVar[bool] = False
     uses_vectors: ClassVar[bool] = False
     quick: ClassVar[bool] = False
+    space: ClassVar[Space] = {}
+    effort: ClassVar[str | None] = None
 
     def __init__(self, config: CandidateConfig | None = None, seed: int = 0) -> None:
         self.config: Any = config or self.config_class()

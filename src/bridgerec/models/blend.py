@@ -20,14 +20,14 @@ from bridgerec.data.dataset import Cases, Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, under
 from bridgerec.models.trends import Trends
-from bridgerec.training.mixing import Choices, Mixture, learn_mixture, sharpen
+from bridgerec.training.choices import Choices, Picked, pick
+from bridgerec.training.mixing import Mixture, learn_mixture, sharpen
 
 Floats = NDArray[np.float32]
 FOLDS = 2
 HALF_LIFE = 5.0  # days: what counts as a trend when people are told apart by them
 RECENT = 5  # entries
 MOST = 3.0  # deviations: who is further out counts as there
-PADDING = np.float32(-1e9)
 
 
 class BlendConfig(CandidateConfig):
@@ -109,39 +109,19 @@ class Blend(Candidate):
         """What the weights are learned from, and the people it is about."""
         c, rng, block = self.config, np.random.default_rng(self.seed), self.block(cases.target)
         chosen = np.sort(rng.permutation(len(cases))[: c.max_cases])
-        n_items = block.stop - block.start
-        parts = []
+        picked: list[Picked] = []
         for start in range(0, len(chosen), 256):
             rows = chosen[start : start + 256]
-            histories = cases.histories.take(rows)
-            relevant, seen = cases.relevant.take(rows), histories.within(block)
+            histories, relevant = cases.histories.take(rows), cases.relevant.take(rows)
+            seen = histories.within(block)
             scores = np.stack(self._standardised(histories, cases.target), axis=2)
             hidden = np.zeros(scores.shape[:2], dtype=bool)
             hidden[seen.rows, seen.items - block.start] = True
             right = np.zeros_like(hidden)
             right[relevant.rows, relevant.items - block.start] = True
-            wanted = right.copy()
-            size = min(c.top, n_items)
-            for m in range(scores.shape[2]):
-                ranked = np.where(hidden, PADDING, scores[:, :, m])
-                best = np.argpartition(-ranked, size - 1, axis=1)[:, :size]
-                np.put_along_axis(wanted, best, True, axis=1)
-            left = ~wanted & ~hidden
-            drawn = left & (rng.random(left.shape) < c.others / np.maximum(left.sum(1), 1)[:, None])
-            copies = np.log(np.maximum(left.sum(1), 1) / np.maximum(drawn.sum(1), 1))
-            for i in range(len(rows)):
-                items = np.flatnonzero((wanted[i] & ~hidden[i]) | drawn[i] | right[i])
-                log_copies = np.where(drawn[i, items], copies[i], 0)
-                parts.append((scores[i, items], right[i, items], log_copies))
-        width = max(len(part[1]) for part in parts)
-        scores = np.zeros((len(parts), width, len(self.members)), dtype=np.float32)
-        right = np.zeros((len(parts), width), dtype=bool)
-        log_copies = np.full((len(parts), width), PADDING, dtype=np.float32)
-        for i, (own, is_right, number) in enumerate(parts):
-            scores[i, : len(own)], right[i, : len(own)] = own, is_right
-            log_copies[i, : len(own)] = number
+            picked += pick(scores, hidden, right, c.top, c.others, rng)
         told = self._told(cases.histories.take(chosen), cases.target)
-        return Choices(scores, right, log_copies, *told), cases.users[chosen]
+        return Choices.of(picked, *told), cases.users[chosen]
 
     def _told(self, histories: Histories, target: str) -> tuple[NDArray[np.int64], Floats]:
         """The segment and the scaled features of each row."""

@@ -4,10 +4,13 @@ The matrix A = [X; w V'] (people and text dimensions by items) is autoencoded li
 without any interaction get scores through their text rows.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from bridgerec.config import Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
@@ -32,6 +35,11 @@ class EASE(Candidate):
 
     quick = True
     config_class = EASEConfig
+    space: ClassVar[Space] = {
+        "regularization": Range(low=1, high=5000, log=True),
+        "text_weight": Range(low=0.1, high=50, log=True),
+        "recency": Range(low=0.5, high=1),
+    }
 
     def fit(self, training: Training) -> None:
         x = matrix(training.histories, self.n_items, weighted=True)

@@ -14,6 +14,7 @@ from pydantic import Field
 from scipy import sparse
 from torch import nn
 
+from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.bridge import BridgeConfig, Lesson, learn
@@ -47,6 +48,13 @@ class EMCDR(Candidate):
     config_class: ClassVar[type[CandidateConfig]] = EMCDRConfig
     random = True
     quick = True
+    space: ClassVar[Space] = {
+        "embedding_size": Choice(choice=(16, 32, 48, 64, 96)),
+        "alpha": Range(low=1, high=100, log=True),
+        "reg": Range(low=1, high=300, log=True),
+        "bridge_reg": Range(low=1, high=1000, log=True),
+    }
+    effort = "iterations"
 
     def fit(self, training: Training) -> None:
         c = self.config

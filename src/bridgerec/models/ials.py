@@ -5,10 +5,13 @@ options of Rendle et al., "Revisiting the performance of iALS" (RecSys 2022).  P
 from their histories.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
 from bridgerec.models.factors import factorise, fold_in, scaled
@@ -36,6 +39,14 @@ class IALS(Candidate):
     quick = True
     config_class = IALSConfig
     random = True
+    space: ClassVar[Space] = {
+        "embedding_size": Choice(choice=(16, 32, 64, 128)),
+        "alpha": Range(low=1, high=200, log=True),
+        "reg": Range(low=1, high=1000, log=True),
+        "reg_power": Range(low=0, high=1),
+        "recency": Range(low=0.5, high=1),
+    }
+    effort = "iterations"
 
     def fit(self, training: Training) -> None:
         c = self.config

@@ -5,11 +5,13 @@ et al. (RecSys 2018), many epochs and the distribution of negatives above all.
 """
 
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.errors import ConfigError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
@@ -38,6 +40,15 @@ class Item2Vec(Candidate):
 
     config_class = Item2VecConfig
     random = True
+    space: ClassVar[Space] = {
+        "embedding_size": Choice(choice=(32, 64, 128)),
+        "window": Range(low=2, high=50, log=True),
+        "negative_power": Range(low=-0.5, high=1),
+        "subsample": Range(low=0.00001, high=0.01, log=True),
+        "learning_rate": Range(low=0.005, high=0.1, log=True),
+        "recency": Range(low=0.4, high=1),
+    }
+    effort = "epochs"
 
     def fit(self, training: Training) -> None:
         try:

@@ -3,11 +3,14 @@
 Cosine similarity with shrinkage (Sarwar et al. 2001; Deshpande & Karypis 2004).
 """
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
+from bridgerec.config import Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
 from bridgerec.models.sparse import matrix, pack, unpack
@@ -26,6 +29,11 @@ class ItemKNN(Candidate):
 
     quick = True
     config_class = ItemKNNConfig
+    space: ClassVar[Space] = {
+        "neighbours": Range(low=20, high=1000, log=True),
+        "shrink": Range(low=0.1, high=300, log=True),
+        "recency": Range(low=0.5, high=1),
+    }
 
     def fit(self, training: Training) -> None:
         x = matrix(training.histories, self.n_items, weighted=True).tocsc()

@@ -10,7 +10,7 @@ what is trained for.  What a mapping of behavioural factors (`EMCDR`) expects is
 scoring: squared error on few factors and a softmax over many items err in different places.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.blend import standardised
@@ -87,6 +88,15 @@ class Profile(Candidate):
     config_class = ProfileConfig
     random = True
     uses_vectors = True
+    space: ClassVar[Space] = {
+        "embedding_size": Choice(choice=(32, 48, 64, 96)),
+        "learning_rate": Range(low=0.0005, high=0.01, log=True),
+        "recency": Range(low=0.6, high=1),
+        "history_dropout": Range(low=0.1, high=0.8),
+        "item_dropout": Range(low=0, high=0.7),
+        "mapping_weight": Range(low=0, high=1),
+    }
+    effort = "epochs"
 
     def fit(self, training: Training) -> None:
         c = self.config

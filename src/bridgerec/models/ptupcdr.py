@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from bridgerec.config import Range, Space
 from bridgerec.data.dataset import Histories
 from bridgerec.models.base import Arrays, CandidateConfig
 from bridgerec.models.bridge import BridgeConfig, Lesson, learn
@@ -64,6 +65,11 @@ class PTUPCDR(EMCDR):
 
     config_class: ClassVar[type[CandidateConfig]] = PTUPCDRConfig
     quick = False
+    space: ClassVar[Space] = {
+        **EMCDR.space,
+        "ranking_weight": Range(low=0.005, high=1, log=True),
+        "learning_rate": Range(low=0.0005, high=0.02, log=True),
+    }
 
     def _bridge(self, lesson: Lesson, past: Histories, source: str) -> Arrays:
         c = self.config

@@ -11,7 +11,7 @@ Xie et al., ICDE 2022) and adversarial training.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.transformer import CausalTransformer
@@ -84,6 +85,16 @@ class Sequence(Candidate):
     config_class = SequenceConfig
     random = True
     uses_vectors = True
+    space: ClassVar[Space] = {
+        "embedding_size": Choice(choice=(32, 64, 128)),
+        "learning_rate": Range(low=0.0005, high=0.01, log=True),
+        "temperature": Range(low=0.03, high=0.2, log=True),
+        "dropout": Range(low=0, high=0.6),
+        "residual_dropout": Range(low=0, high=0.7),
+        "history_dropout": Range(low=0, high=0.5),
+        "weight_decay": Range(low=0.001, high=1, log=True),
+    }
+    effort = "epochs"
 
     def fit(self, training: Training) -> None:
         assert training.vectors is not None

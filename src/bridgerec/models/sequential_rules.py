@@ -5,11 +5,14 @@ The counts are divided by powers of the popularity of both ends, so that a rule 
 that its items are popular, and an answer sums the rules of all history items, the newest most.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
+from bridgerec.config import Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
 from bridgerec.models.sparse import matrix, pack, unpack
@@ -35,6 +38,15 @@ class SequentialRules(Candidate):
 
     quick = True
     config_class = SequentialRulesConfig
+    space: ClassVar[Space] = {
+        "window": Range(low=3, high=50, log=True),
+        "decay": Range(low=0.5, high=1),
+        "backward": Range(low=0, high=1),
+        "lead_power": Range(low=0, high=1),
+        "follow_power": Range(low=0, high=1),
+        "shrink": Range(low=1, high=300, log=True),
+        "recency": Range(low=0.4, high=1),
+    }
 
     def fit(self, training: Training) -> None:
         c, shape = self.config, (self.n_items, self.n_items)

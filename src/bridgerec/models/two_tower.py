@@ -8,7 +8,7 @@ its own.  Around it, each off at weight 0: contrasts between domains, items and 
 (`training.contrast`), and adversarial training.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.trends import Trends
@@ -52,6 +53,15 @@ class TwoTower(Candidate):
     config_class = TwoTowerConfig
     random = True
     uses_vectors = True
+    space: ClassVar[Space] = {
+        "embedding_size": Choice(choice=(None, 64, 128, 256)),
+        "learning_rate": Range(low=0.0002, high=0.01, log=True),
+        "temperature": Range(low=0.03, high=0.2, log=True),
+        "recency": Range(low=0.5, high=1),
+        "residual_dropout": Range(low=0, high=0.7),
+        "history_dropout": Range(low=0, high=0.5),
+    }
+    effort = "epochs"
 
     @repeatable()
     def fit(self, training: Training) -> None:

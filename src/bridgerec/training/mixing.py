@@ -13,30 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridgerec.training.choices import Choices
+
 Floats = NDArray[np.float32]
 FACTORS = (0.5, 0.7, 1.4, 2.0)
 CUTS = (10, 100)
 ROUNDS = 6
 LEAST_GAIN = 1e-5
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Per case the items to choose from, shape (cases, width): the `scores` (…, members) that
-    the members give them, whether they are `relevant`, and `log_copies`: how many items of the
-    catalogue each stands for (very negative: padding)."""
-
-    scores: Floats
-    relevant: NDArray[np.bool_]
-    log_copies: Floats
-    segment: NDArray[np.int64]  # (cases,)
-    features: Floats  # (cases, features)
-
-    def take(self, rows: NDArray[np.bool_]) -> "Choices":
-        return Choices(
-            self.scores[rows], self.relevant[rows], self.log_copies[rows],
-            self.segment[rows], self.features[rows],
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,168 @@
+"""NDCG@10 for people new to a domain, against how many people were known in both.
+
+    python benchmarks/overlap.py DATA OUT [--candidates popularity,emcdr,...] [--shares 0,0.05,...]
+
+DATA holds `interactions.parquet` (user_id, item_id, position, domain, split) and `items.parquet`;
+people whose split is `test` are held out.  A share of the other people with rows in two domains
+stays linked (a seeded draw); the rest are taken apart into two people each, so that rows and
+popularity stay the same and only the link is lost.  Everybody held out is asked, at each share, for
+all their items of one domain from all their items of the other.  Options are those of
+`bridgerec init`.  What is finished in OUT is not run again; prints Markdown, writes overlap.svg.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+from bridgerec.config import Embed, Model
+from bridgerec.data.dataset import Cases, Catalogue, Histories, Training, group_rows
+from bridgerec.encoders.cache import EmbeddingCache
+from bridgerec.encoders.text import TextEncoder, item_texts
+from bridgerec.encoders.whitening import Whitening
+from bridgerec.evaluation.metrics import case_metrics
+from bridgerec.evaluation.protocol import evaluate
+from bridgerec.evaluation.significance import Bootstrap
+from bridgerec.models.base import build
+
+TEMPLATE = Path(__file__).parent.parent / "src" / "bridgerec" / "templates" / "params.yaml"
+DEFAULT = "popularity,item_knn,emcdr,ptupcdr,profile,two_tower"
+SEED = 42
+
+
+def read(data: Path) -> tuple[Catalogue, pl.DataFrame]:
+    """The catalogue, and the rows with item numbers in order of person and position."""
+    items = pl.read_parquet(data / "items.parquet").sort("domain", maintain_order=True)
+    catalogue = Catalogue(items)
+    numbered = items.select("domain", "item_id").with_row_index("item")
+    rows = pl.read_parquet(data / "interactions.parquet")
+    rows = rows.join(numbered, on=["domain", "item_id"]).sort("user_id", "position", "domain")
+    return catalogue, rows.unique(["user_id", "item"], keep="first", maintain_order=True)
+
+
+def histories(rows: pl.DataFrame, person: str) -> tuple[list[str], Histories]:
+    """One row per person, oldest first."""
+    rows = rows.sort(person, "position", "domain")
+    names, number = np.unique(rows[person].to_numpy(), return_inverse=True)
+    item = rows["item"].to_numpy().astype(np.int32)
+    found = group_rows(number, item, np.ones(len(item), dtype=np.float32))[1]
+    return names.tolist(), found
+
+
+def vectors(catalogue: Catalogue, seen: np.ndarray, out: Path) -> np.ndarray:
+    config = Embed()
+    encoder = TextEncoder(config.text, out)
+    texts = item_texts(catalogue.items, config.fields, config.max_characters)
+    raw = encoder.encode(texts, EmbeddingCache(out / "cache", encoder.fingerprint), progress=True)
+    domain = catalogue.domain_of(np.arange(len(catalogue)))
+    usable = seen & np.any(raw != 0, axis=1)
+    whitening = Whitening.fit(raw[usable], domain[usable], None, config.whitening_epsilon)
+    return whitening.apply(raw, domain)
+
+
+def linked(rows: pl.DataFrame, share: float) -> pl.DataFrame:
+    """Training rows with a column `person`: the account, but for those who are taken apart."""
+    both = (
+        rows.filter(pl.col("split") == "train_overlap")["user_id"]
+        .unique()
+        .sort()
+        .to_numpy()
+        .astype(str)
+    )
+    order = np.random.default_rng(SEED).permutation(len(both))
+    apart = both[order[round(share * len(both)) :]].tolist()
+    other = pl.col("user_id") + "@" + pl.col("domain")
+    person = pl.when(pl.col("user_id").is_in(apart)).then(other)
+    train = rows.filter(pl.col("split").is_in(["test", "valid"]).not_())
+    return train.with_columns(person=person.otherwise(pl.col("user_id")))
+
+
+def questions(catalogue: Catalogue, rows: pl.DataFrame, target: str) -> Cases:
+    held_out = rows.filter(pl.col("split") == "test")
+    _, everything = histories(held_out, "user_id")
+    block = catalogue.block(target)
+    past, relevant = everything.outside(block), everything.within(block)
+    asked = np.flatnonzero((past.lengths > 0) & (relevant.lengths > 0))
+    return Cases(target, asked, past.take(asked), relevant.take(asked))
+
+
+def picture(results: dict[str, dict[str, float]], shares: list[float], title: str) -> str:
+    """Lines of each candidate over the shares, as SVG."""
+    colours = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5")
+    top = 1.1 * max(v for per in results.values() for v in per.values())
+    x = {s: 60 + 420 * i / max(len(shares) - 1, 1) for i, s in enumerate(shares)}
+    parts = [f'<text x="60" y="20" font-weight="bold">{title}</text>']
+    for tick in np.linspace(0, top, 5):
+        y = 300 - 260 * tick / top
+        parts.append(f'<line x1="60" x2="480" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(f'<text x="52" y="{y + 4:.1f}" text-anchor="end">{tick:.3f}</text>')
+    for s in shares:
+        parts.append(f'<text x="{x[s]:.0f}" y="320" text-anchor="middle">{s:.0%}</text>')
+    for number, (name, per) in enumerate(results.items()):
+        colour = colours[number % len(colours)]
+        line = " ".join(f"{x[s]:.1f},{300 - 260 * per[str(s)] / top:.1f}" for s in shares)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<text x="490" y="{50 + 18 * number}" fill="{colour}">{name}</text>')
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--candidates", default=DEFAULT)
+    parser.add_argument("--shares", default="0,0.05,0.2,0.5,1")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    shares = [float(s) for s in options.shares.split(",")]
+    models = yaml.safe_load(TEMPLATE.read_text())["models"]
+    catalogue, rows = read(options.data)
+    seen = np.zeros(len(catalogue), dtype=bool)
+    seen[linked(rows, 1)["item"].to_numpy()] = True
+    whitened = vectors(catalogue, seen, options.out)
+    asked = {target: questions(catalogue, rows, target) for target in catalogue.domains}
+    file = options.out / "results.json"
+    done = json.loads(file.read_text()) if file.exists() else {}
+    for share in shares:
+        names, own = histories(linked(rows, share), "person")
+        training = Training(catalogue, np.arange(len(names)), own, whitened)
+        for name in options.candidates.split(","):
+            if f"{name}/{share}" in done:
+                continue
+            candidate, began = build(name, Model(**models[name]), SEED), time.process_time()
+            candidate.train(training)
+            found: dict[str, object] = {"seconds": round(time.process_time() - began, 1)}
+            for target, cases in asked.items():
+                ranking = evaluate(candidate, cases)
+                values = case_metrics(ranking.rank, cases.relevant.indptr, (10,))["ndcg@10"]
+                boot = Bootstrap(len(cases), 1000, 0.95, SEED)
+                low, high = boot.intervals(values[:, None], np.ones(len(cases), dtype=bool))
+                found[target] = [float(values.mean()), float(low[0]), float(high[0])]
+            done[f"{name}/{share}"] = found
+            file.write_text(json.dumps(done, indent=1))
+    names = options.candidates.split(",")
+    pictures = []
+    for number, (target, cases) in enumerate(asked.items()):
+        print(f"\nNDCG@10 in {target}, {len(cases):,} people new there, by share of overlap kept\n")
+        print("| candidate | " + " | ".join(f"{s:.0%}" for s in shares) + " | seconds, 100 % |")
+        print("| --- |" + " --- |" * (len(shares) + 1))
+        for name in names:
+            cells = ["{:.4f} [{:.4f}, {:.4f}]".format(*done[f"{name}/{s}"][target]) for s in shares]
+            seconds = done[f"{name}/{shares[-1]}"]["seconds"]
+            print(f"| {name} | " + " | ".join(cells) + f" | {seconds:,.0f} |")
+        curve = {n: {str(s): done[f"{n}/{s}"][target][0] for s in shares} for n in names}
+        shape = picture(curve, shares, f"NDCG@10 in {target} by overlap kept")
+        pictures.append(f'<g transform="translate({620 * number} 0)">{shape}</g>')
+    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1240 340" font-size="13"'
+    body = "\n".join(pictures)
+    (options.out / "overlap.svg").write_text(
+        f'{head} font-family="sans-serif" style="background:#fff">\n{body}\n</svg>\n'
+    )
+
+
+if __name__ == "__main__":
+    main()
