@@ -144,13 +144,17 @@ class TextEncoder:
         return self._tokenizer, self._vectors
 
     def _load(self) -> None:
-        import torch
-
         static = self.config.backend == "static"
-        self._tokenizer, model = load_model(self.folder, tokenizer_only=static)
+        tokenizer, model = load_model(self.folder, tokenizer_only=static)
         if static:
             self._vectors = self._static()
-            return
+        else:
+            self._prepare(model)
+        self._tokenizer = tokenizer
+
+    def _prepare(self, model: Any) -> None:
+        import torch
+
         self._model = model.eval().to(self.device)
         if self.config.backend == "openvino":
             from bridgerec.encoders.openvino import Compiled
@@ -200,6 +204,8 @@ class TextEncoder:
             [prefix + t for t in texts],
             truncation=True,
             max_length=self.config.max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
         )["input_ids"]
         order = sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i]))
         columns = (

@@ -57,7 +57,7 @@ def embed(workspace: Workspace, say: Callable[[str], None]) -> None:
         )
         if model := report.pop("model"):
             tuned = config.text.model_copy(update={"model": model, "sha256": None})
-            encoder = TextEncoder(tuned)
+            encoder = TextEncoder(tuned, workspace.root)
             cache = EmbeddingCache(workspace.embedding_cache, encoder.fingerprint)
     raw = encoder.encode(texts, cache, progress=True)
     usable &= np.any(raw != 0, axis=1)
