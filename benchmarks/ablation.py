@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -41,6 +41,7 @@ from stages import table
 Floats = NDArray[np.float32]
 METRIC = "ndcg@10"
 FULL = "full"
+Vectors = Literal["stored", "pca", "zca", "none", "random"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Variant:
     target.  `added`: the variant is the one that has the part, and `full` is without it."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    vectors: str = "stored"
+    vectors: Vectors = "stored"
     alone: bool = False
     seed: int = 0
     added: bool = False
@@ -84,7 +85,7 @@ VARIANTS = {
 SPLITS = {"ease_text": ("leave_last", "temporal"), "two_tower": ("leave_last",)}
 
 
-def item_vectors(workspace: Workspace, catalogue: Catalogue, kind: str) -> Floats:
+def item_vectors(workspace: Workspace, catalogue: Catalogue, kind: Vectors) -> Floats:
     """Vectors (n_items, size) as `Variant.vectors` names them; the embed stage's own but for the
     whitening, from the raw vectors that it left in its cache.
 
@@ -96,7 +97,8 @@ def item_vectors(workspace: Workspace, catalogue: Catalogue, kind: str) -> Float
         return stored
     if kind == "random":
         drawn = np.random.default_rng(workspace.params.seed).standard_normal(stored.shape)
-        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+        lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+        return np.asarray(drawn / lengths, dtype=np.float32)
     config = workspace.params.embed
     texts = item_texts(catalogue.items, config.fields, config.max_characters)
     fingerprint = read_json(workspace.vectors / "encoder.json")["fingerprint"]
@@ -111,9 +113,10 @@ def item_vectors(workspace: Workspace, catalogue: Catalogue, kind: str) -> Float
     for name in read_json(workspace.prepared / "splits.json"):
         usable &= Split.read(workspace.prepared, name, catalogue).training().seen
     domain = catalogue.domain_of(np.arange(len(catalogue)))
-    return Whitening.fit(
+    whitening = Whitening.fit(
         raw[usable], domain[usable], None, config.whitening_epsilon, kind, config.domain_means
-    ).apply(raw, domain)  # fmt: skip
+    )
+    return whitening.apply(raw, domain)
 
 
 def fitted(workspace: Workspace, name: str, variant: Variant, training: Training) -> Candidate:
@@ -201,7 +204,7 @@ def blend(workspace: Workspace, resamples: int) -> str:
     rows = []
     for (split, target), own in judged.group_by("split", "target", maintain_order=True):
         by_name = {n: own.filter(pl.col("candidate") == n) for n in (*members, BLEND)}
-        best = max(members, key=lambda n: by_name[n][METRIC].mean())
+        best = max(members, key=lambda n: by_name[n][METRIC].to_numpy().mean())
         draws = Bootstrap(len(by_name[BLEND]), resamples, 0.95, 0)
         rows.append(paired([best, str(split), str(target)], by_name[BLEND], by_name[best], draws))
     return report("The blend against its best member", ["best member", "split", "target"], rows)
