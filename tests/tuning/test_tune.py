@@ -281,7 +281,7 @@ models:   # all
 seed: 1  # last, without a line end"""
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["ease", "ials", "knn"]),

@@ -97,13 +97,13 @@ def table(results: Any, metric: str) -> Any:
 
     title = f"{metric} on validation, current → best"
     found = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    found.add_column("candidate")
-    for column in ("people searched by", "other people", "gain for these"):
+    found.add_column("candidate", overflow="fold")
+    for column in ("searched by", "other people", "gain for these"):
         found.add_column(column, justify="right", no_wrap=True)
     for r in results:
         held, gain = "–", "–"
         if r.gain is not None:
             held = f"{r.held_back[0]:.4f} → {r.held_back[1]:.4f}"
-            gain = f"{r.gain.mean:+.4f} [dim]({r.gain.low:+.4f} to {r.gain.high:+.4f})[/]"
+            gain = f"{r.gain.mean:+.4f} [dim]({r.gain.low:+.4f}, {r.gain.high:+.4f})[/]"
         found.add_row(r.candidate, f"{r.searched[0]:.4f} → {r.searched[1]:.4f}", held, gain)
     return found
