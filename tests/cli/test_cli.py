@@ -10,7 +10,7 @@ import pytest
 from bridgerec.config import Workspace, load_params
 from bridgerec.errors import ConfigError, DataError
 
-COMMANDS = ("stage", "run", "simulate", "evaluation", "monitor", "init", "doctor", "serve")
+COMMANDS = ("stage", "run", "simulate", "evaluation", "monitor", "init", "doctor", "serve", "tune")
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
