@@ -173,6 +173,11 @@ class Embed(Strict):
 
     @model_validator(mode="after")
     def _size(self) -> "Embed":
+        if self.finetune is not None and self.text.backend == "static":
+            raise ValueError(
+                "finetune adapts the transformer, but backend: static keeps a table of it; "
+                "leave one out"
+            )
         if self.whitening_size is not None and self.whitening != "pca":
             raise ValueError(
                 f"whitening: {self.whitening} has no directions in order of strength to keep "
