@@ -273,10 +273,8 @@ class Sequence(Candidate):
             scores = users @ self.items[block].T / self.config.temperature
             warm = torch.from_numpy(recent.within(block).lengths > 0)
             timed, prior = int(histories.asked is not None), self.net.prior
-            lift = torch.zeros_like(scores)
-            for k, weight in enumerate(prior.trend[timed, d]):
-                trend = np.array(self.trends.of_block(k, histories.moment, block))
-                lift += weight * torch.from_numpy(trend)
+            weights = prior.trend[timed, d].numpy()
+            lift = torch.from_numpy(self.trends.lift(weights, histories.moment, block))
             scores += prior(d, timed, last, warm, self.log_popularity[None, block], lift)
         return np.asarray(scores.numpy(), dtype=np.float32)
 

@@ -91,6 +91,13 @@ class Trends:
             return np.broadcast_to(now, (len(moment), len(now)))
         return self.tables[k][self.at(moment), block]
 
+    def lift(self, weights: Floats, moment: NDArray[np.int64], block: slice) -> Floats:
+        """The half-lives' `of_block`, each by its weight (half-lives,), summed: (n, items)."""
+        found = np.zeros((len(moment), block.stop - block.start), dtype=np.float32)
+        for k, weight in enumerate(weights):
+            found += weight * self.of_block(k, moment, block)
+        return found
+
     def of_entries(
         self, k: int, moment: NDArray[np.int64], items: NDArray[np.integer[Any]]
     ) -> Floats:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
@@ -117,18 +116,12 @@ class TwoTower(Candidate):
             users = self.towers.user(entries, kind.clamp(min=0), real[:, None], asked)[:, 0]
             scores = users @ self.items[block].T / self.config.temperature
             timed, warm = int(histories.asked is not None), (kind == d).any(1)
-            lift = self._lift(d, timed, histories, block) * warm[:, None]
+            weights = self.towers.prior.trend[timed, d].numpy()
+            lift = torch.from_numpy(self.trends.lift(weights, histories.moment, block))
+            lift *= warm[:, None]
             popularity = self.log_popularity[None, block]
             scores += self.towers.prior(d, timed, users, warm, popularity, lift)
         return np.asarray(scores.numpy(), dtype=np.float32)
-
-    def _lift(self, d: int, timed: int, histories: Histories, block: slice) -> Tensor:
-        lift = torch.zeros(len(histories), block.stop - block.start)
-        for k, weight in enumerate(self.towers.prior.trend[timed, d]):
-            lift += weight * torch.from_numpy(
-                np.array(self.trends.of_block(k, histories.moment, block))
-            )
-        return lift
 
     def arrays(self) -> Arrays:
         state = self.towers.state_dict()
