@@ -114,6 +114,22 @@ class CandidateContract:
             after = candidate.score(Histories.of([[item + 1, item + 2]]), target)
             assert not np.array_equal(before, after)
 
+    def test_contributions_sum_to_the_score(self, training: Training) -> None:
+        """Where a candidate says what each history entry adds, it is all that it adds."""
+        for candidate in self.fitted(training):
+            for target in training.catalogue.domains:
+                items = np.r_[training.catalogue.block(target)][::-2]
+                places = items - training.catalogue.block(target).start
+                for i in range(3):
+                    asked = training.histories.batch(i, i + 1)
+                    found = candidate.contributions(asked, target, items)
+                    if found is None:
+                        return
+                    assert found.shape == (len(items), len(asked.items))
+                    nothing = replace(Histories.of([[]]), asked=asked.moment)
+                    whole, base = (candidate.score(h, target)[0, places] for h in (asked, nothing))
+                    np.testing.assert_allclose(base + found.sum(1), whole, 1e-3, 1e-4)
+
     def test_better_than_chance_on_what_it_learned(self, training: Training) -> None:
         """A liked half of the items scores above the others for the people who like it."""
         if not self.personal:
