@@ -95,7 +95,9 @@ class Explainer:
         added = self._added(model, histories, target, ranked.items, stand_ins or {})
         answers = []
         for item, row in zip(ranked.items.tolist(), added, strict=True):
-            strongest = [i for i in np.argsort(-row, kind="stable")[: self.named] if row[i] > LEAST]
+            lifting = [i for i in np.argsort(-row, kind="stable") if row[i] > LEAST]
+            # that somebody met an item before is true, but no reason to tell
+            strongest = [i for i in lifting if histories.items[i] != item][: self.named]
             others = [int(histories.items[i]) for i in strongest]
             because = [
                 {**self.columns.shown(other), "contribution": round(float(row[i]), 4)}

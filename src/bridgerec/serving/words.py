@@ -48,8 +48,10 @@ class Words:
                     rare = min(self.count[part] for parts in runs(word) for part in parts)
                     if rare <= limit:
                         found.setdefault(word, rare)
-        ranked = sorted(found, key=lambda word: found[word])
-        return [w for w in ranked if not any(w != o and w in o for o in ranked)][:most]
+        order = text.casefold().find
+        ranked = sorted(found, key=lambda word: (found[word], order(word)))
+        parts = {w for w in found if PAIRED.match(w) and any(w != o and w in o for o in found)}
+        return [word for word in ranked if word not in parts][:most]
 
 
 def _joined(shared: list[str], run: list[str], other: str) -> list[str]:
