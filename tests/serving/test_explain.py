@@ -146,6 +146,11 @@ def test_new_items_are_explained_by_their_stand_ins(training: Training) -> None:
     added = weights @ attribute(model, asked, "right", near)
     assert new["because"][0]["contribution"] == pytest.approx(added.max(), abs=1e-4)
     assert old == Explainer(wider)(model, asked, "right", Ranked(near[:1], ranked.scores[:1]))[0]
+    # and in a history: what stands in for a new item is named as that item
+    meant = Explainer(wider)(model, asked, "right", ranked, {60: (near, weights)}, {36: 60})[1]
+    ids = [b["item_id"] for b in old["because"]]
+    assert "i36" in ids
+    assert [b["item_id"] for b in meant["because"]] == ["i0" if i == "i36" else i for i in ids]
 
 
 def test_shared_levels_brand_and_rare_words(training: Training) -> None:

@@ -134,8 +134,8 @@ def test_quotas_hold(pool: Ranked, context: Context, most: int, depth: int, stri
 
 def mmr_by_definition(pool: Ranked, context: Context) -> list[int]:
     """A loop over the formula of the docstring."""
-    assert context.columns.vectors is not None
-    v, d = context.columns.vectors[pool.items].astype(float), context.diversity
+    assert context.columns.vectors_of is not None
+    v, d = context.columns.vectors_of(pool.items).astype(float), context.diversity
     sim = v @ v.T
     sim /= sim[~np.eye(len(v), dtype=bool)].std()
     chosen: list[int] = []
@@ -166,10 +166,32 @@ def test_mmr_equals_its_definition(diversity: float) -> None:
         assert found == mmr_by_definition(pool, context)
 
 
+def test_a_house_may_set_a_least_diversity() -> None:
+    house, asked = MMR(MMRConfig(least=0.5)), no_history(20, 0.5)
+    for seed in range(5):
+        pool = random_pool(seed)
+        expected = MMR().apply(pool, asked).items.tolist()
+        assert (
+            house.apply(pool, no_history(20, 0.2)).items.tolist() == expected != pool.items.tolist()
+        )
+
+
+def test_rules_see_the_pool_alone() -> None:
+    """Of 60 items the best 20; more where the answer is longer."""
+    items = random_pool(3)
+    lifted = Boost(BoostConfig(items=tuple(f"i{i}" for i in items.items[20:].tolist()), add=9))
+    reranker = Reranker([lifted], COLUMNS, pool=20)
+    assert reranker.wanted(10) == 20
+    assert reranker(items, no_history(10)).items.tolist() == items.items[:10].tolist()
+    assert reranker.wanted(40) == 40
+    expected = [*items.items[20:40].tolist(), *items.items[:20].tolist()]
+    assert reranker(items, no_history(40)).items.tolist() == expected
+
+
 def likeness(items: NDArray[np.int64]) -> float:
     """Mean cosine of the pairs."""
-    assert COLUMNS.vectors is not None
-    v = COLUMNS.vectors[items]
+    assert COLUMNS.vectors_of is not None
+    v = COLUMNS.vectors_of(items)
     return float((v @ v.T)[np.triu_indices(len(v), 1)].mean())
 
 
@@ -266,7 +288,7 @@ def test_a_wrong_rule_is_a_clear_error(entry: dict[str, Any], message: str) -> N
 @pytest.mark.parametrize(
     ("rule", "columns", "message"),
     [
-        (MMR(), replace(COLUMNS, vectors=None), "item vectors"),
+        (MMR(), replace(COLUMNS, vectors_of=None), "item vectors"),
         (CategoryQuota(), replace(COLUMNS, category=[""] * 80), "categories"),
         (Calibrated(), replace(COLUMNS, category=[""] * 80), "categories"),
         (Freshness(), replace(COLUMNS, born=np.full(80, np.nan)), "times"),

@@ -1,7 +1,7 @@
 """What re-ranking rules and explanations know of the items."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,7 +25,7 @@ class Columns:
     """The catalogue by columns; position i is the item of global index i.
 
     Missing texts are "".  `price` (n,) and `born` (n,; seconds, when somebody first met the
-    item) are NaN where unknown; `vectors` (n, size) have unit length.
+    item) are NaN where unknown; `vectors_of` gives the unit vectors (m, size) of m items.
     """
 
     domain: Sequence[str]
@@ -36,7 +36,7 @@ class Columns:
     brand: Sequence[str]
     price: NDArray[np.float64]
     born: NDArray[np.float64]
-    vectors: NDArray[np.float32] | None = None
+    vectors_of: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.item_id)
@@ -48,7 +48,8 @@ class Columns:
         vectors: NDArray[np.float32] | None = None,
         born: NDArray[np.float64] | None = None,
     ) -> "Columns":
-        """From the table of a `Catalogue`; columns that it lacks are empty."""
+        """From the table of a `Catalogue`; columns that it lacks are empty.  `vectors`
+        (n, size), `born` (n,)."""
         unknown = np.full(items.height, np.nan)
         names = ("domain", "item_id", "title", "description", "category", "brand")
         texts = {
@@ -60,7 +61,12 @@ class Columns:
         price = unknown
         if "price" in items.columns:
             price = items["price"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        return cls(**texts, price=price, born=unknown if born is None else born, vectors=vectors)
+        return cls(
+            **texts,
+            price=price,
+            born=unknown if born is None else born,
+            vectors_of=None if vectors is None else vectors.__getitem__,
+        )
 
     def shown(self, item: int) -> dict[str, str]:
         """How an answer names an item."""

@@ -47,14 +47,14 @@ class MMR(Rule):
     config_class = MMRConfig
 
     def check(self, columns: Columns) -> None:
-        if columns.vectors is None:
+        if columns.vectors_of is None:
             raise ConfigError(f"{KEY}: MMR needs item vectors, and the bundle has none.")
 
     def apply(self, pool: Ranked, context: Context) -> Ranked:
         d = max(context.diversity, self.config.least)
-        if d == 0 or len(pool.items) < 2 or context.columns.vectors is None:
+        if d == 0 or len(pool.items) < 2 or context.columns.vectors_of is None:
             return pool
-        vectors = context.columns.vectors[pool.items].astype(np.float32, copy=False)
+        vectors = context.columns.vectors_of(pool.items).astype(np.float32, copy=False)
         likeness = vectors @ vectors.T
         spread = likeness[~np.eye(len(pool.items), dtype=bool)].std()
         if spread > 1e-6:

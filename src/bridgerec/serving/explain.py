@@ -85,23 +85,27 @@ class Explainer:
         target: str,
         ranked: Ranked,
         stand_ins: StandIns | None = None,
+        meant: Mapping[int, int] | None = None,
     ) -> list[dict[str, Any]]:
         """One explanation per item of `ranked`, all of them in `target`:
         `{"because": [...], "shared": [...], "moved": [...]}`.
 
         `because` holds what lifted the item, strongest first, and is empty where nothing of the
-        history did.  `stand_ins` are needed for the items that the model does not know.
+        history did.  `stand_ins` are needed for the items that the model does not know; where a
+        catalogue item stands in for such an item in the history, `meant` names that item.
         """
+        meant = meant or {}
         added = self._added(model, histories, target, ranked.items, stand_ins or {})
         answers = []
         for item, row in zip(ranked.items.tolist(), added, strict=True):
             lifting = [i for i in np.argsort(-row, kind="stable") if row[i] > LEAST]
             # that somebody met an item before is true, but no reason to tell
-            strongest = [i for i in lifting if histories.items[i] != item][: self.named]
-            others = [int(histories.items[i]) for i in strongest]
+            known = [(i, int(histories.items[i])) for i in lifting]
+            named = [(i, meant.get(o, o)) for i, o in known if meant.get(o, o) != item]
+            others = [o for _, o in named[: self.named]]
             because = [
                 {**self.columns.shown(other), "contribution": round(float(row[i]), 4)}
-                for i, other in zip(strongest, others, strict=True)
+                for i, other in named[: self.named]
             ]
             moved = [
                 {key: move[key] for key in ("rule", "from", "to")}
