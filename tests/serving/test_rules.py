@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bridgerec.config import Service
+from bridgerec.config import Service, Workspace
 from bridgerec.errors import ConfigError
+from bridgerec.pipeline.stages import run_stage
 from bridgerec.serving.boosts import Boost, BoostConfig, Freshness, FreshnessConfig
 from bridgerec.serving.columns import Columns, levels
 from bridgerec.serving.diversity import (
@@ -25,6 +27,7 @@ from bridgerec.serving.diversity import (
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.rules import Context, Reranker, Rule, build_rules, standardise
 from bridgerec.testing import RuleContract
+from helpers import small_params
 
 NOW = 1_630_000_000
 
@@ -316,6 +319,14 @@ def test_rules_survive_the_manifest() -> None:
     assert [type(rule) for rule in rules] == [Boost, CategoryQuota]
     assert rules[0].config == BoostConfig(brands=("b1",), add=2)
     assert rules[1].config.most == 1
+
+
+def test_a_wrong_rule_is_refused_before_it_is_packaged(small_workspace: Workspace) -> None:
+    wrong = {"use": "bridgerec.serving.diversity:MMR", "lambda": 0.5}
+    path = small_workspace.root / "params.yaml"
+    path.write_text(yaml.safe_dump(small_params(service={"rules": [wrong]})))
+    with pytest.raises(ConfigError, match=r"service\.rules\[0\].*lambda"):
+        run_stage(Workspace.open(small_workspace.root), "package", None, print)
 
 
 def test_without_rules_the_models_best_are_answered() -> None:
