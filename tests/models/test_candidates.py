@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 import torch
 
-from bridgerec.config import load_params
+from bridgerec.config import Model, load_params
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.models.base import build, check_catalogue
 from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.emcdr import EMCDR
+from bridgerec.models.ensemble import Ensemble, EnsembleConfig
 from bridgerec.models.item_knn import ItemKNN, ItemKNNConfig
 from bridgerec.models.popularity import Popularity, PopularityConfig
 from bridgerec.models.sequence import Sequence, SequenceConfig, _next_of
@@ -51,6 +52,42 @@ class TestSequence(CandidateContract):
             embedding_size=16, epochs=3, batch_size=32, view_weight=0.2, adversarial_weight=0.5
         ),
     )
+
+
+class TestEnsemble(CandidateContract):
+    candidate = Ensemble
+    configs = (
+        EnsembleConfig(
+            of="bridgerec.models.sequence:Sequence",
+            copies=2,
+            options={"embedding_size": 16, "epochs": 3, "batch_size": 32},
+        ),
+    )
+
+
+def test_an_ensemble_is_the_mean_of_its_copies(training: Training) -> None:
+    options = {"embedding_size": 8, "epochs": 1}
+    found = Ensemble(
+        EnsembleConfig(of="bridgerec.models.sequence:Sequence", copies=3, options=options), seed=5
+    )
+    found.train(training)
+    assert len({copy.seed for copy in found.copies}) == 3
+    asked, target = training.histories.batch(0, 9), training.catalogue.domains[0]
+    alone = [copy.score(asked, target) for copy in found.copies]
+    assert not np.allclose(alone[0], alone[1])
+    spread = [(a - a.mean(1, keepdims=True)) / a.std(1, keepdims=True) for a in alone]
+    np.testing.assert_allclose(found.score(asked, target), np.mean(spread, axis=0), 1e-4, 1e-5)
+
+
+def test_an_ensemble_of_nothing_sensible_is_refused() -> None:
+    of = "bridgerec.models.sequence:Sequence"
+    with pytest.raises(ConfigError, match="epoch: Extra inputs"):
+        build(
+            "pair",
+            Model.model_validate(
+                {"use": "bridgerec.models.ensemble:Ensemble", "of": of, "options": {"epoch": 2}}
+            ),
+        )
 
 
 class TestEMCDR(CandidateContract):

@@ -19,11 +19,11 @@ from pydantic import Field
 from bridgerec.data.dataset import Cases, Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, under
+from bridgerec.models.scores import Floats, standardised
 from bridgerec.models.trends import Trends
 from bridgerec.training.choices import Choices, Picked, pick
 from bridgerec.training.mixing import Mixture, learn_mixture, sharpen
 
-Floats = NDArray[np.float32]
 FOLDS = 2
 HALF_LIFE = 5.0  # days: what counts as a trend when people are told apart by them
 RECENT = 5  # entries
@@ -200,10 +200,3 @@ class Blend(Candidate):
             t: [Mixture(*parts).only(present) for parts in zip(a[t], b[t], factor[t], strict=True)]
             for t in a
         }
-
-
-def standardised(scores: Floats) -> Floats:
-    """Each row with mean 0 and deviation 1; a constant row becomes zeros."""
-    centred = scores - scores.mean(axis=1, keepdims=True)
-    spread = centred.std(axis=1, keepdims=True)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
-from bridgerec.models.blend import standardised
 from bridgerec.models.emcdr import EMCDR, EMCDRConfig
+from bridgerec.models.scores import standardised
 from bridgerec.training.losses import alternatives, set_softmax
 from bridgerec.training.repeatable import repeatable
 from bridgerec.training.sequences import batches
