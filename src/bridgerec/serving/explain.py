@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bridgerec.data.dataset import Histories
 from bridgerec.models.base import Candidate
-from bridgerec.models.blend import standardised
+from bridgerec.models.scores import standardised
 from bridgerec.serving.columns import DIVIDER, Columns
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.words import Words

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bridgerec.data.dataset import Cases, Histories
 from bridgerec.evaluation.significance import Bootstrap, Difference
 from bridgerec.models.base import Candidate
-from bridgerec.models.blend import standardised
+from bridgerec.models.scores import standardised
 from bridgerec.serving.explain import LEAST, MOST, attribute
 
 Floats = NDArray[np.float64]
