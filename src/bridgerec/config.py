@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -192,17 +193,41 @@ class Compression(Strict):
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
 
 
-class Model(BaseModel):
-    """A configured candidate; the keys beside `use` belong to the class's own config."""
+class Plugin(BaseModel):
+    """A class with its options; the keys beside `use` belong to the class's own config."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     use: str = Field(pattern=r"^[\w.]+:\w+$")  # "package.module:Class"
-    compression: Compression = Compression()
 
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+class Model(Plugin):
+    """A configured candidate."""
+
+    compression: Compression = Compression()
+
+
+Kind = TypeVar("Kind")
+
+
+def import_class(use: str, kind: type[Kind], key: str) -> type[Kind]:
+    """The class of a dotted path "package.module:Class"; `key` of params.yaml is for messages.
+
+    Raises:
+        ConfigError: there is no such module or class, or it is no `kind`.
+    """
+    module, _, name = use.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}: `use: {use}` cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise ConfigError(f"{key}: `use: {use}` is not a subclass of {kind.__name__}")
+    return found
 
 
 class Blending(Strict):
@@ -246,6 +271,8 @@ class Service(Strict):
     max_body_bytes: int = Field(1_000_000, ge=1024)
     max_history: int = Field(500, ge=1)
     traffic_log: bool = True
+    rules: tuple[Plugin, ...] = ()  # re-ranking, in this order (`serving.rules`)
+    rules_pool: int = Field(200, ge=1)  # how many of the model's best items they reorder
 
 
 class Monitoring(Strict):

@@ -5,7 +5,6 @@ arrived a minute ago and a training user take the same road, offline and online.
 """
 
 from abc import ABC, abstractmethod
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bridgerec.config import Compression, Model, Space
+from bridgerec.config import Compression, Model, Space, import_class
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.models.compression import compress, expand
@@ -117,6 +116,16 @@ class Candidate(ABC):
         """
         return self.score(histories, target)
 
+    def contributions(
+        self, histories: Histories, target: str, items: NDArray[np.int64]
+    ) -> NDArray[np.float32] | None:
+        """What each history entry adds to the scores of `items` (global indices of the target),
+        shape (len(items), total length); with the score of an empty history they sum to the score.
+
+        None: the score is no such sum.
+        """
+        return None
+
     @abstractmethod
     def arrays(self) -> Arrays:
         """The learned numbers, to be stored as safetensors."""
@@ -160,14 +169,7 @@ def find_class(use: str) -> type[Candidate]:
     Raises:
         ConfigError: there is no such module or class, or it is not a candidate.
     """
-    module, _, name = use.partition(":")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"models: `use: {use}` cannot be imported: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Candidate)):
-        raise ConfigError(f"models: `use: {use}` is not a subclass of bridgerec.Candidate")
-    return found
+    return import_class(use, Candidate, "models")  # type: ignore[type-abstract]
 
 
 def build(name: str, model: Model, seed: int = 0) -> Candidate:

@@ -15,7 +15,7 @@ from bridgerec.data.dataset import Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.linear import Dual, Primal, Solved
-from bridgerec.models.sparse import matrix
+from bridgerec.models.sparse import entries, matrix
 
 
 class EASEConfig(CandidateConfig):
@@ -77,6 +77,19 @@ class EASE(Candidate):
         known = histories.within(block)
         h = matrix(known, self.n_items, self.config.recency)[:, block]
         return self.parts[target].score(h, slice(0, block.stop - block.start))
+
+    def contributions(
+        self, histories: Histories, target: str, items: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        block, recency = self.block(target), self.config.recency
+        if self.config.source_domains:
+            each = self.parts["all"].score(entries(histories, self.n_items, recency), block)
+        else:
+            inside = (histories.items >= block.start) & (histories.items < block.stop)
+            own = entries(histories.where(inside), self.n_items, recency)[:, block]
+            each = np.zeros((len(inside), block.stop - block.start), dtype=np.float32)
+            each[inside] = self.parts[target].score(own, slice(0, each.shape[1]))
+        return np.ascontiguousarray(each[:, items - block.start].T)
 
     def arrays(self) -> Arrays:
         return {f"{n}.{k}": a for n, part in self.parts.items() for k, a in part.arrays().items()}

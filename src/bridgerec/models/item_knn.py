@@ -13,7 +13,7 @@ from scipy import sparse
 from bridgerec.config import Range, Space
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig
-from bridgerec.models.sparse import matrix, pack, unpack
+from bridgerec.models.sparse import entries, matrix, pack, unpack
 
 
 class ItemKNNConfig(CandidateConfig):
@@ -70,6 +70,12 @@ class ItemKNN(Candidate):
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         h = matrix(histories, self.n_items, self.config.recency)
         return (h @ self.by_target[target]).toarray().astype(np.float32)
+
+    def contributions(
+        self, histories: Histories, target: str, items: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        each = entries(histories, self.n_items, self.config.recency) @ self.by_target[target]
+        return each[:, items - self.block(target).start].toarray().T.astype(np.float32)
 
     def arrays(self) -> Arrays:
         return pack("similarity", self.similarity)

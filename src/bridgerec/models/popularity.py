@@ -37,6 +37,11 @@ class Popularity(Candidate):
             return np.array(self.trends.of_block(0, histories.moment, block))
         return np.repeat(self.popularity[None, block], len(histories), axis=0)
 
+    def contributions(
+        self, histories: Histories, target: str, items: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        return np.zeros((len(items), len(histories.items)), dtype=np.float32)
+
     def arrays(self) -> Arrays:
         return {"popularity": self.popularity} if self.trends is None else self.trends.arrays()
 

@@ -26,6 +26,13 @@ def matrix(histories: Histories, n_items: int, recency: float = 1.0, weighted: b
     return found
 
 
+def entries(histories: Histories, n_items: int, recency: float = 1.0) -> Any:
+    """CSR (total length, n_items): every history entry in a row of its own, as in `matrix`."""
+    values = np.power(np.float32(recency), histories.age.astype(np.float32))
+    shape = (len(values), n_items)
+    return sparse.csr_matrix((values, histories.items, np.arange(len(values) + 1)), shape=shape)
+
+
 def pack(name: str, found: Any) -> Arrays:
     """CSR to arrays NAME.indptr, NAME.indices, NAME.data, NAME.shape."""
     return {

@@ -64,7 +64,9 @@ def select(workspace: Workspace, say: Say) -> None:
 def package(workspace: Workspace, say: Say) -> None:
     """Build the Bento with its dossier."""
     from bridgerec.registry.bento import package as run
+    from bridgerec.serving.rules import build_rules
 
+    build_rules(workspace.params.service.rules)  # better refused here than when the service starts
     dossier = run(workspace)
     say(f"release {dossier.get('release', '')}")
 
