@@ -63,6 +63,7 @@ class SqliteStore:
             self._writer = self._connect()
             self._writer.executescript(SCHEMA)
             self._reader = self._connect()
+        self._wipe = False  # whether what was removed must leave the disk with this commit
         self._group: GroupWriter[Operation] = GroupWriter(self._commit, "state")
 
     def _connect(self) -> sqlite3.Connection:
@@ -101,6 +102,9 @@ class SqliteStore:
             except BaseException:
                 self._writer.rollback()
                 raise
+            if self._wipe:  # the log still holds the pages as they were
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._wipe = False
         return results
 
     async def add(self, events: Sequence[Event]) -> int:
@@ -135,6 +139,7 @@ class SqliteStore:
 
     async def forget(self, person: str) -> int:
         def remove(connection: sqlite3.Connection) -> int:
+            self._wipe = True
             gone = connection.execute("DELETE FROM events WHERE person = ?", (person,)).rowcount
             connection.execute(
                 "INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (person, int(time.time()))
