@@ -273,6 +273,10 @@ class Service(Strict):
     traffic_log: bool = True
     rules: tuple[Plugin, ...] = ()  # re-ranking, in this order (`serving.rules`)
     rules_pool: int = Field(200, ge=1)  # how many of the model's best items they reorder
+    max_batch: int = Field(100, ge=1)  # requests of one /recommend_batch
+    model_seconds: float = Field(2, gt=0)  # after which the baseline answers
+    # where live state is kept: a folder or a redis:// address; None: state/ of the workspace
+    state: str | None = None
 
 
 class Monitoring(Strict):
@@ -488,6 +492,10 @@ class Workspace:
     @property
     def traffic(self) -> Path:
         return self.root / "traffic"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
 
     @property
     def reports(self) -> Path:

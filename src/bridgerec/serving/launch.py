@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from bridgerec.registry.bundle import find_bundle
 from bridgerec.runtime import QUIET
 
 
-def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
+def command(bento: Path, port: int, host: str) -> list[str]:
     """The argument list of `bentoml serve` for a Bento's folder.
 
     Raises:
@@ -26,15 +27,20 @@ def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
     find_bundle(bento)
     return [
         sys.executable, "-m", "bentoml", "serve", str(bento.resolve()),
-        "--host", host, "--port", str(port), "--api-workers", str(workers),
+        "--host", host, "--port", str(port),
     ]  # fmt: skip
 
 
-def environment(traffic: Path | None) -> dict[str, str]:
-    """This process's environment with quiet telemetry and the traffic folder."""
+def environment(traffic: Path | None, state: str | None = None, workers: int = 1) -> dict[str, str]:
+    """This process's environment with quiet telemetry, the traffic folder, where live state is
+    kept (a folder or a redis:// address; None: as the environment says), and how many processes
+    answer."""
     found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true"}
+    found["BRIDGEREC_WORKERS"] = str(workers)
     if traffic is not None:
         found["BRIDGEREC_TRAFFIC"] = str(traffic.resolve())
+    if state is not None:
+        found["BRIDGEREC_STATE"] = state if "://" in state else str(Path(state).resolve())
     return found
 
 
@@ -44,9 +50,10 @@ def serve(
     host: str = "127.0.0.1",
     workers: int = 1,
     traffic: Path | None = None,
+    state: str | None = None,
 ) -> int:
     """Serve until stopped; SIGTERM and SIGINT are passed on; returns the exit code."""
-    process = subprocess.Popen(command(bento, port, host, workers), env=environment(traffic))
+    process = subprocess.Popen(command(bento, port, host), env=environment(traffic, state, workers))
 
     def forward(number: int, _: object) -> None:
         process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
@@ -58,9 +65,14 @@ def serve(
 
 @contextmanager
 def running(
-    bento: Path, workers: int = 1, traffic: Path | None = None, timeout: float = 60
+    bento: Path,
+    workers: int = 1,
+    traffic: Path | None = None,
+    timeout: float = 60,
+    state: str | None = None,
 ) -> Iterator[str]:
-    """Serve on a free port while the block runs; gives the base URL once ready.
+    """Serve on a free port while the block runs; gives the base URL once ready.  Without `state`
+    what the service learns is gone afterwards.
 
     Raises:
         ArtifactError: the service stopped or did not become ready in time.
@@ -68,24 +80,25 @@ def running(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        command(bento, port, "127.0.0.1", workers),
-        env=environment(traffic),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(process, url, timeout)
-        yield url
-    finally:
-        process.terminate()
+    with tempfile.TemporaryDirectory() as scratch:
+        process = subprocess.Popen(
+            command(bento, port, "127.0.0.1"),
+            env=environment(traffic, state or scratch, workers),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _wait(process, url, timeout)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, timeout: float) -> None:
