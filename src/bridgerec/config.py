@@ -271,7 +271,8 @@ class Service(Strict):
     max_body_bytes: int = Field(1_000_000, ge=1024)
     max_history: int = Field(500, ge=1)
     traffic_log: bool = True
-    rules: tuple[Plugin, ...] = ()  # re-ranking, in this order (`serving.rules`)
+    # re-ranking, in this order (`serving.rules`); this one answers a request's `diversity`
+    rules: tuple[Plugin, ...] = (Plugin(use="bridgerec.serving.diversity:MMR"),)
     rules_pool: int = Field(200, ge=1)  # how many of the model's best items they reorder
     max_batch: int = Field(100, ge=1)  # requests of one /recommend_batch
     model_seconds: float = Field(2, gt=0)  # after which the baseline answers

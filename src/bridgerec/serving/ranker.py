@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from bridgerec.data.dataset import Catalogue, Histories
 from bridgerec.errors import ConfigError
 from bridgerec.models.base import Candidate, check_catalogue, load
+from bridgerec.models.scores import standardised
 from bridgerec.registry.bundle import check_bundle
 from bridgerec.runtime import read_json
-from bridgerec.serving.hooks import explain, pool, rerank
+from bridgerec.serving.columns import first_met
+from bridgerec.serving.finishing import Finishing
 from bridgerec.serving.people import Past, People, history
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.schemas import RecommendRequest, Route, targets_of
@@ -74,6 +76,7 @@ class Recommender:
     names: dict[Route, str]
     people: People
     shelf: Shelf
+    finishing: Finishing
     folder: Path = field(default_factory=Path)
 
     @classmethod
@@ -99,6 +102,8 @@ class Recommender:
             account_index={(d, a): user for d, a, user in accounts.iter_rows()},
             names=users,
         )
+        born = first_met(people.stored, len(catalogue))
+        shelf = Shelf(catalogue, folder / "vectors.safetensors", born)
         return cls(
             release=manifest["release"],
             dossier=read_json(folder / "dossier.json"),
@@ -106,7 +111,8 @@ class Recommender:
             models={route: loaded[name] for route, name in names.items()},
             names=names,
             people=people,
-            shelf=Shelf(catalogue, folder / "vectors.safetensors"),
+            shelf=shelf,
+            finishing=Finishing(shelf, manifest["service"]),
             folder=folder,
         )
 
@@ -175,7 +181,11 @@ class Recommender:
                 continue
             which = [i for _, i in places]
             chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved)
-            told = explain(self, question, part, chosen)
+            told: list[Any] = [None] * len(which)
+            if request.explain:
+                told = self.finishing.explain(
+                    part.model, part.histories, part.target, chosen, question.past
+                )
             for (rank, i), why in zip(places, told, strict=True):
                 shown = self.shelf.show(int(ranked.items[i]))
                 score = float(ranked.scores[i])
@@ -201,9 +211,10 @@ class Recommender:
         if question.wish is not None:
             share = question.wish.personal if part.route in ("warm", "cold_start") else 0
             liked = shelf.cosines(question.wish.vectors[part.target], part.target)
-            scores = share * standardised(scores) + (1 - share) * standardised(liked)
+            taste, meaning = standardised(np.stack([scores, liked]))
+            scores = share * taste + (1 - share) * meaning
         if comparable:
-            scores = standardised(scores)
+            scores = standardised(scores[None])[0]
         open_ = shelf.fits(choices, request.filters)
         own = shelf.index[part.target]
         if request.allow:
@@ -214,9 +225,9 @@ class Recommender:
         if request.exclude_seen:
             hidden += question.past.items.tolist()
         open_[shelf.places(part.target, hidden)] = False
-        best = top_k(scores, open_, max(request.k, pool(self)))
+        best = top_k(scores, open_, self.finishing.wanted(request.k))
         ranked = Ranked(choices[best], scores[best].astype(np.float32))
-        return rerank(self, question, part, ranked)
+        return self.finishing.rerank(ranked, question.past, request.k, request.diversity)
 
     def check(self, target: str | list[str], k: int, history: Sequence[Any] = ()) -> None:
         """
@@ -235,15 +246,6 @@ class Recommender:
                 f"the history has {len(history)} items; send the newest "
                 f"{self.service['max_history']}"
             )
-
-
-def standardised(scores: Floats) -> Floats:
-    """Scores in standard deviations from their mean; equal scores become 0."""
-    spread = scores.std()
-    if not spread > 0:
-        return np.zeros_like(scores)
-    found: Floats = (scores - scores.mean()) / spread
-    return found
 
 
 def merge(lists: Sequence[Ranked], k: int) -> list[tuple[int, int]]:

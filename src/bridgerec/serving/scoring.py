@@ -42,6 +42,8 @@ async def answer(
     gives scores that are no numbers, or takes longer than `seconds`."""
     try:
         scores = await asyncio.wait_for(_scores(question, score), seconds)
+        if question.request.explain:  # asks the model again: not in the event loop
+            return await asyncio.to_thread(recommender.finish, question, scores), question
         return recommender.finish(question, scores), question
     except TimeoutError:
         why = f"the model took longer than {seconds:g} s"

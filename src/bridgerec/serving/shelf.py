@@ -1,6 +1,7 @@
 """All items that can be shown: the catalogue's by index, then those that were added since."""
 
 import math
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from bridgerec.data.dataset import Catalogue
 from bridgerec.errors import ArtifactError
 from bridgerec.serving.additions import Additions
+from bridgerec.serving.columns import Columns
 from bridgerec.serving.schemas import Filters
 from bridgerec.serving.state import NewItem
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-TEXT = ("title", "category", "brand")
+TEXT = ("title", "description", "category", "brand")
 
 
 class Labels:
@@ -43,13 +45,20 @@ class Labels:
 class Shelf:
     """`columns` are lists by global index; `index` finds it by domain and item id.
 
-    `vectors_path` is the bundle's `vectors.safetensors` (float16); read on first use.
+    `vectors_path` is the bundle's `vectors.safetensors` (float16); read on first use.  `born`
+    (n_items,) is when each item was first met, in seconds; NaN where unknown.
     """
 
-    def __init__(self, catalogue: Catalogue, vectors_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        vectors_path: Path | None = None,
+        born: NDArray[np.float64] | None = None,
+    ) -> None:
         self.catalogue = catalogue
         self._vectors_path = vectors_path
         items, n = catalogue.items, len(catalogue)
+        self.born = np.full(n, np.nan) if born is None else born
         self.domains: list[str] = items["domain"].to_list()
         self.columns: dict[str, list[Any]] = {"item_id": items["item_id"].to_list()}
         for name in TEXT:
@@ -127,11 +136,12 @@ class Shelf:
             for column in self.columns.values():
                 column.append("")
             self.price = np.append(self.price, np.nan)
+            self.born = np.append(self.born, time.time())
             self.category.codes, self.brand.codes = (
                 np.append(labels.codes, 0).astype(np.int32)
                 for labels in (self.category, self.brand)
             )
-        for name in ("item_id", "title", "category", "brand", "image"):
+        for name in ("item_id", "title", "description", "category", "brand", "image"):
             self.columns[name][at] = getattr(item, name)
         self.price[at] = np.nan if item.price is None else item.price
         self.category.codes[at] = self.category.code(item.category)
@@ -142,6 +152,16 @@ class Shelf:
             block = self.catalogue.block(item.domain)
             self.added.put(at, item.domain, vector, self.vectors[block], block.start)
         own[item.item_id] = at  # last: whoever finds it finds all of it
+
+    @property
+    def table(self) -> Columns:
+        """All items there are now, as rules and explanations know them."""
+        columns = {name: self.columns[name] for name in ("item_id", *TEXT)}
+        there = self._vectors_path is not None and self._vectors_path.is_file()
+        vectors_of = self.vector if there else None
+        return Columns(
+            self.domains, **columns, price=self.price, born=self.born, vectors_of=vectors_of
+        )
 
     def fits(self, items: Ints, filters: Filters) -> NDArray[np.bool_]:
         """Which items pass the filters, shape of `items`."""

@@ -1,0 +1,58 @@
+"""What happens to a ranked list before it is answered: the rules, and the reasons."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bridgerec.data.dataset import Histories
+from bridgerec.models.base import Candidate
+from bridgerec.serving.explain import Explainer
+from bridgerec.serving.people import Past
+from bridgerec.serving.ranked import Ranked
+from bridgerec.serving.rules import Context, Reranker, build_rules
+from bridgerec.serving.shelf import Shelf
+
+
+class Finishing:
+    """The rules of `service.rules` and the explanations, over a shelf that may grow.
+
+    Raises:
+        ConfigError: a rule cannot work with this catalogue.
+    """
+
+    def __init__(self, shelf: Shelf, service: Mapping[str, Any]) -> None:
+        self.shelf = shelf
+        self._rules = build_rules(service["rules"])
+        self._pool = int(service["rules_pool"])
+        self._reranker = Reranker(self._rules, shelf.table, self._pool)
+        self._explainer = Explainer(self._reranker.columns)
+
+    def wanted(self, k: int) -> int:
+        """How many of a target's best items are needed for an answer of length k."""
+        return self._reranker.wanted(k)
+
+    def _up_to_date(self) -> None:
+        if len(self.shelf.price) != len(self._reranker.columns.price):
+            table = self.shelf.table
+            self._reranker = Reranker(self._rules, table, self._pool)
+            self._explainer.columns = table
+
+    def rerank(self, ranked: Ranked, past: Past, k: int, diversity: float) -> Ranked:
+        """At most k items of a target's best ones, in the order of the rules."""
+        if not self._rules:
+            return Ranked(ranked.items[:k], ranked.scores[:k])
+        self._up_to_date()
+        asked = past.histories.asked
+        now = None if asked is None else int(asked[0])
+        context = Context(self._reranker.columns, past.items, k, now, diversity)
+        return self._reranker(ranked, context)
+
+    def explain(
+        self, model: Candidate, histories: Histories, target: str, ranked: Ranked, past: Past
+    ) -> list[dict[str, Any]]:
+        """What to tell about each item of `ranked`, one entry per item."""
+        self._up_to_date()
+        added, n = self.shelf.added, len(self.shelf.catalogue)
+        rows = {i: i - added.start for i in ranked.items.tolist() if i >= n}
+        stand_ins = {i: (added.near[r], added.weights[r]) for i, r in rows.items()}
+        meant = {added.stand_in(i): i for i in past.items.tolist() if i >= n}
+        return self._explainer(model, histories, target, ranked, stand_ins, meant)
