@@ -76,13 +76,16 @@ class Embedder:
             raise
 
     async def _ready(self) -> "tuple[TextEncoder, Whitening]":
-        waiting = asyncio.shield(asyncio.wrap_future(self.start()))
-        try:
-            return await asyncio.wait_for(waiting, self.patience)
-        except TimeoutError:
+        waiting = asyncio.wrap_future(self.start())
+        # a failure after the wait is told to the next request
+        waiting.add_done_callback(lambda f: None if f.cancelled() else f.exception())
+        done, _ = await asyncio.wait([waiting], timeout=self.patience)
+        if not done:
             raise Unavailable(
                 "the text encoder is still being loaded", "Send it again in a few seconds.", 5
-            ) from None
+            )
+        try:
+            return waiting.result()
         except (BridgeRecError, ImportError, OSError, RuntimeError, ValueError) as error:
             name = self.record.get("encoder", {}).get("model", "")
             raise Unavailable(
