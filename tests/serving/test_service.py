@@ -131,7 +131,7 @@ def test_bad_input_is_told_what_and_how(
     answer = httpx.post(f"{url}/recommend", json=body)
     assert answer.status_code == status
     found = answer.json()
-    assert found.keys() == {"error", "message", "remedy"}
+    assert found.keys() == {"error", "message", "remedy", "request_id"}
     assert word in found["message"]
 
 

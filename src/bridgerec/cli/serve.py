@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from bridgerec.cli.keys import keys_file
 from bridgerec.cli.options import HERE, Debug, Directory
 from bridgerec.config import Workspace
 
@@ -12,6 +13,9 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port.")] = 3000,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    open_to_all: Annotated[
+        bool, typer.Option("--open", help="Let other machines ask without an API key.")
+    ] = False,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:
@@ -20,4 +24,17 @@ def serve(
 
     workspace = Workspace.open(directory)
     log = workspace.traffic if workspace.params.service.traffic_log else None
-    raise typer.Exit(launch(workspace.bento, port=port, host=host, workers=workers, traffic=log))
+    keys = keys_file(workspace, wanted=False)
+    if keys is None:
+        who = "everybody" if open_to_all else "this machine alone"
+        typer.echo(f"no API keys: the service answers {who}", err=True)
+    code = launch(
+        workspace.bento,
+        port=port,
+        host=host,
+        workers=workers,
+        traffic=log,
+        keys=keys,
+        open_to_all=open_to_all,
+    )
+    raise typer.Exit(code)

@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridgerec import __version__
 from bridgerec.errors import BridgeRecError
+from bridgerec.serving.guard import BodyLimit
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.schemas import RecommendRequest, RecommendResponse
 from bridgerec.serving.traffic import TrafficLog
@@ -18,39 +18,6 @@ from bridgerec.serving.traffic import TrafficLog
 def problem(status: int, error: str, message: str, remedy: str) -> JSONResponse:
     """Every error has the same shape."""
     return JSONResponse({"error": error, "message": message, "remedy": remedy}, status)
-
-
-class BodyLimit:
-    """Answers 413 to a body that is announced or turns out to be too long."""
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app, self.limit = app, limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self.limit:
-                remedy = f"Send at most {self.limit} bytes."
-                answer = problem(413, "too_large", "the body is too long", remedy)
-                await answer(scope, receive, send)
-                return
-            if message["type"] == "http.disconnect" or not message.get("more_body"):
-                break
-        sent = False
-
-        async def replay() -> Message:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self.app(scope, replay, send)
 
 
 def make_app(

@@ -1,5 +1,6 @@
 """Starting the packaged service, for people, tests and the demo."""
 
+import ipaddress
 import os
 import signal
 import socket
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import httpx
 
-from bridgerec.errors import ArtifactError
+from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.registry.bundle import find_bundle
 from bridgerec.runtime import QUIET
+from bridgerec.serving.guard.settings import KEYS, OPEN, WORKERS
+from bridgerec.serving.keys import list_keys
 
 
 def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
@@ -30,12 +33,41 @@ def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
     ]  # fmt: skip
 
 
-def environment(traffic: Path | None) -> dict[str, str]:
-    """This process's environment with quiet telemetry and the traffic folder."""
-    found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true"}
+def environment(
+    traffic: Path | None,
+    workers: int = 1,
+    keys: Path | None = None,
+    open_to_all: bool = False,
+) -> dict[str, str]:
+    """This process's environment with quiet telemetry, the traffic folder and the guard's part."""
+    found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true", WORKERS: str(workers)}
     if traffic is not None:
         found["BRIDGEREC_TRAFFIC"] = str(traffic.resolve())
+    if keys is not None:
+        found[KEYS] = str(keys.resolve())
+    if open_to_all:
+        found[OPEN] = "1"
     return found
+
+
+def check_access(host: str, keys: Path | None, open_to_all: bool) -> None:
+    """Refuse to listen for other machines without API keys.
+
+    Raises:
+        ConfigError: the host is no IP address, is not this machine's own while there are no keys,
+            or the keys cannot be read.
+    """
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError as error:
+        raise ConfigError(f"--host {host}: write an IP address, such as 127.0.0.1.") from error
+    if keys is not None:
+        list_keys(keys)
+    elif not local and not open_to_all:
+        raise ConfigError(
+            f"--host {host} would let other machines ask a service without API keys. Make one with "
+            "`bridgerec keys add NAME`, or say --open to let everybody in."
+        )
 
 
 def serve(
@@ -44,9 +76,17 @@ def serve(
     host: str = "127.0.0.1",
     workers: int = 1,
     traffic: Path | None = None,
+    keys: Path | None = None,
+    open_to_all: bool = False,
 ) -> int:
-    """Serve until stopped; SIGTERM and SIGINT are passed on; returns the exit code."""
-    process = subprocess.Popen(command(bento, port, host, workers), env=environment(traffic))
+    """Serve until stopped; SIGTERM and SIGINT are passed on; returns the exit code.
+
+    Raises:
+        ConfigError: other machines could ask, and there are no keys (see `check_access`).
+    """
+    check_access(host, keys, open_to_all)
+    around = environment(traffic, workers, keys, open_to_all)
+    process = subprocess.Popen(command(bento, port, host, workers), env=around)
 
     def forward(number: int, _: object) -> None:
         process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
@@ -58,9 +98,15 @@ def serve(
 
 @contextmanager
 def running(
-    bento: Path, workers: int = 1, traffic: Path | None = None, timeout: float = 60
+    bento: Path,
+    workers: int = 1,
+    traffic: Path | None = None,
+    timeout: float = 60,
+    keys: Path | None = None,
+    log: Path | None = None,
 ) -> Iterator[str]:
-    """Serve on a free port while the block runs; gives the base URL once ready.
+    """Serve on a free port while the block runs; gives the base URL once ready.  `log` is the
+    file for everything that the service prints.
 
     Raises:
         ArtifactError: the service stopped or did not become ready in time.
@@ -68,13 +114,14 @@ def running(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        command(bento, port, "127.0.0.1", workers),
-        env=environment(traffic),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with (log or Path(os.devnull)).open("ab") as output:
+        process = subprocess.Popen(
+            command(bento, port, "127.0.0.1", workers),
+            env=environment(traffic, workers, keys),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(process, url, timeout)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bridgerec.runtime import prepare_environment, read_json
 from bridgerec.serving.app import make_app
+from bridgerec.serving.guard import GuardSettings, guard
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.traffic import TrafficLog
 
@@ -41,7 +42,12 @@ def make_service(bundle: Path) -> Any:
 
     service = bentoml.service(
         name=settings["name"],
-        traffic={"timeout": settings["timeout_seconds"]},
+        # the guard's own limit comes first; its log and metrics take the place of BentoML's, which
+        # hold raw paths and so the ids in them
+        traffic={"timeout": settings["timeout_seconds"] + 1},
         tracing={"sample_rate": 0.0},
+        metrics={"enabled": False},
+        logging={"access": {"enabled": False}},
     )(Recommendations)
+    service.add_asgi_middleware(guard, settings=GuardSettings.of(settings))
     return bentoml.asgi_app(app, path="/")(service)
