@@ -20,8 +20,10 @@ class TrafficLog:
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
 
-    def add(self, answer: dict[str, Any], k: int, history: list[list[str]]) -> None:
-        """Queue one answer."""
+    def add(
+        self, answer: dict[str, Any], k: int, history: list[list[str]], shadow: bool = False
+    ) -> None:
+        """Queue one answer; `shadow`: one that nobody was shown."""
         line = {
             "time": round(time.time(), 3),
             **{key: answer[key] for key in ("request_id", "release", "route", "target")},
@@ -29,6 +31,7 @@ class TrafficLog:
             "history": history,
             "items": [item["item_id"] for item in answer["items"]],
             "scores": [round(item["score"], 6) for item in answer["items"]],
+            **({"shadow": True} if shadow else {}),
         }
         self._queue.put(orjson.dumps(line) + b"\n")
 

@@ -64,6 +64,7 @@ class Guarded:
     def _at_startup(self, send: Send) -> Send:
         async def watched(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
+                self.metrics.prepare()
                 self.drain.install()
             elif message["type"] == "lifespan.shutdown.complete":
                 self.log.flush()

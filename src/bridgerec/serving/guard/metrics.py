@@ -14,7 +14,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Metrics:
-    """Made at the first request: prometheus_client must be imported after BentoML has named the
+    """Made when a worker starts: prometheus_client must be imported after BentoML has named the
     folder in which the workers share their counts."""
 
     @cached_property
@@ -22,6 +22,10 @@ class Metrics:
         import prometheus_client as prometheus
 
         return _instruments(prometheus)
+
+    def prepare(self) -> None:
+        """Import and register now, not during somebody's request."""
+        _ = self._made
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """One finished request."""
