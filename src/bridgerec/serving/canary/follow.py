@@ -58,7 +58,7 @@ class Follower(Generic[R]):
         self._lock = threading.Lock()
 
     def look(self, now: bool = False) -> Trial[R]:
-        """The trial, after reading the file if it changed; `now`: without awaiting the next turn."""
+        """The trial, after reading the file if it changed; `now`: even if it was just done."""
         moment = time.monotonic()
         if self.control is not None and (now or moment - self._looked >= CHECK_EVERY):
             with self._lock:
@@ -78,6 +78,8 @@ class Follower(Generic[R]):
             return Trial(reason=str(error))
         old = self.trial
         if old.plan is not None and old.reason is None and old.plan.of_the_same_trial(plan):
+            if old.plan.off and not plan.off:
+                old.in_a_row = 0
             old.plan = plan  # another share or mode of what is loaded
             return old
         trial: Trial[R] = Trial(plan)

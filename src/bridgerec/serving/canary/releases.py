@@ -1,5 +1,6 @@
 """The main release, and who is asked instead of it or beside it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -70,6 +71,9 @@ class Releases(Generic[R]):
         if second is not None:
             try:
                 answer = await call(second)
+            except asyncio.CancelledError as slow:  # by the time limit: nobody is left to answer
+                self._failed(trial, slow)
+                raise
             except Exception as error:
                 answer = await call(self.main)
                 self._failed(trial, error)
@@ -107,7 +111,7 @@ class Releases(Generic[R]):
         if second is not None and plan is not None and plan.takes(person):
             self.shadow.put(second, request)
 
-    def _failed(self, trial: Trial[R], error: Exception) -> None:
+    def _failed(self, trial: Trial[R], error: BaseException) -> None:
         trial.errors += 1
         trial.in_a_row += 1
         if trial.in_a_row >= self.most_errors:

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridgerec.serving.guard.answers import refuse, state
 
+ROUNDING = 1e-6  # of a token: sums of small steps are not exact
+
 
 class Bucket:
     """Holds up to `burst` tokens and gains `rate` of them per second."""
@@ -25,7 +27,7 @@ class Bucket:
         now = self.clock()
         self.tokens = min(self.burst, self.tokens + (now - self.time) * self.rate)
         self.time = now
-        if self.tokens >= 1:
+        if self.tokens > 1 - ROUNDING:
             self.tokens -= 1
             return 0.0
         return (1 - self.tokens) / self.rate
