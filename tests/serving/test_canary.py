@@ -51,19 +51,12 @@ def bento(folder: Path) -> Path:
 class World:
     """A control file, two Bentos on disk, and what they load as."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path) -> None:
         self.control = folder / "state" / "canary.json"
         self.main = Model("main")
         self.loaded: dict[str, Model] = {}
         self.bentos = {name: bento(folder / name) for name in ("b", "c")}
-        self.shadows: list[tuple[str, Any]] = []
-        self.releases: Releases[Model] = Releases(
-            self.main,
-            self.load,
-            self.control,
-            shadowed=lambda answer, request, _: self.shadows.append((answer["release"], request)),
-            **options,
-        )
+        self.releases: Releases[Model] = Releases(self.main, self.load, self.control)
 
     def load(self, bundle: Path) -> Model:
         name = bundle.parents[1].name
@@ -88,7 +81,7 @@ class World:
         assert self.releases.follower.wait(5)
 
     def ask(self, person: str = "u1", request: Any = "q") -> str:
-        found = self.releases.ask(person, request, lambda r: r.recommend(request))
+        found = self.releases.ask(person, lambda r: r.recommend(request))
         return str(found["release"])
 
 
@@ -234,14 +227,14 @@ def test_awaited_calls_and_hanging_ones(world: World) -> None:
         return release.release
 
     async def run() -> None:
-        assert await world.releases.ask_async("u1", "q", quick) == "b"
+        assert await world.releases.ask_async("u1", quick) == "b"
         world.loaded["b"].broken = True
-        assert await world.releases.ask_async("u1", "q", quick) == "main"
+        assert await world.releases.ask_async("u1", quick) == "main"
         for _ in range(4):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(world.releases.ask_async("u1", "q", hang), 0.02)
+                await asyncio.wait_for(world.releases.ask_async("u1", hang), 0.02)
         assert world.releases.status()["state"] == "off"
-        assert await asyncio.wait_for(world.releases.ask_async("u1", "q", hang), 5) == "main"
+        assert await asyncio.wait_for(world.releases.ask_async("u1", hang), 5) == "main"
 
     asyncio.run(run())
 
@@ -249,7 +242,7 @@ def test_awaited_calls_and_hanging_ones(world: World) -> None:
 def test_the_shadow_answers_nobody(world: World, tmp_path: Path) -> None:
     log = TrafficLog(tmp_path / "traffic")
     second = world.second("b")
-    world.releases.shadow.shadowed = lambda answer, *_: log.add(answer, 1, [], shadow=True)
+    world.releases.shadow.shadowed = lambda answer: log.add(answer, 1, [], shadow=True)
     world.plan("b", mode="shadow")
     assert {world.ask(request=n) for n in range(20)} == {"main"}
     eventually(lambda: world.releases.status()["shadow_answers"] == 20)
@@ -261,6 +254,39 @@ def test_the_shadow_answers_nobody(world: World, tmp_path: Path) -> None:
     second.broken = True
     world.ask()
     eventually(lambda: world.releases.status()["shadow_errors"] == 1)
+
+
+def test_an_awaited_shadow_waits_its_turn(world: World) -> None:
+    second = world.second("b")
+    shadowed: list[Any] = []
+    world.releases.shadow.shadowed = shadowed.append
+    world.plan("b", mode="shadow")
+
+    async def slow(release: Model) -> dict[str, Any]:
+        if release is second:
+            await asyncio.sleep(0.001)
+        return release.recommend("q")
+
+    async def settled(count: int) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            while True:
+                status = world.releases.status()
+                if status["shadow_answers"] + status["shadow_errors"] == count:
+                    return status
+                await asyncio.sleep(0.005)
+
+    async def run() -> None:
+        who = [(await world.releases.ask_async(p, slow))["release"] for p in PEOPLE[:30]]
+        assert {*who} == {"main"}
+        assert (await settled(30))["shadow_answers"] == len(shadowed) == 30
+        assert {answer["release"] for answer in shadowed} == {"b"}
+        second.broken = True
+        for _ in range(150):
+            world.releases.shadow.put_async(lambda: slow(second))
+        status = await settled(130)
+        assert (status["shadow_errors"], status["shadow_dropped"]) == (100, 50)
+
+    asyncio.run(run())
 
 
 def test_a_slow_shadow_is_dropped_not_waited_for(world: World) -> None:
@@ -335,7 +361,7 @@ def test_over_http(world: World, tmp_path: Path) -> None:
 
 def test_without_a_control_file_there_is_no_second_release() -> None:
     releases: Releases[Model] = Releases(Model("main"), lambda _: Model("x"), None)
-    assert releases.ask("u", "q", lambda r: r.release) == "main"
+    assert releases.ask("u", lambda r: r.release) == "main"
     assert releases.status()["state"] == "none"
     app = FastAPI()
     app.include_router(canary_routes(lambda: releases))

@@ -217,7 +217,7 @@ def test_a_second_real_release_answers_its_share(finished: Workspace, tmp_path: 
     who = {}
     for person in [*main.user_index][:60]:
         asked = {"target": "films", "user_id": person}
-        answer = releases.ask(person, asked, lambda r, asked=asked: r.recommend(asked))
+        answer = releases.ask(person, lambda r, asked=asked: r.recommend(asked))
         who[person] = answer["release"]
         assert answer["items"] == main.recommend(asked)["items"]
     assert {*who.values()} == {main.release, "second"}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,12 +13,10 @@ ERRORS_IN_A_ROW = 5  # so many, and the second release is switched off
 
 
 class Release(Protocol):
-    """A loaded release; `recommend` is only needed in the shadow."""
+    """A loaded release, of which only the name is needed here."""
 
     @property
     def release(self) -> str: ...
-
-    def recommend(self, request: Any, /) -> dict[str, Any]: ...
 
 
 R = TypeVar("R", bound=Release)
@@ -28,7 +27,7 @@ class Releases(Generic[R]):
     """Main answers whenever the second release does not exist, is not ready or fails.
 
     `load` opens a bundle; `control` is the file of the plan (None: there is never a second one);
-    `shadowed` gets each answer of the shadow with its request and release, in another thread.
+    `shadowed` gets what each call in the shadow returned.
     """
 
     def __init__(
@@ -36,19 +35,20 @@ class Releases(Generic[R]):
         main: R,
         load: Callable[[Path], R],
         control: Path | None,
-        shadowed: Callable[[dict[str, Any], Any, R], None] = lambda *_: None,
+        shadowed: Callable[[Any], None] = lambda _: None,
         errors_in_a_row: int = ERRORS_IN_A_ROW,
     ) -> None:
         self.main, self.most_errors = main, errors_in_a_row
         self.follower: Follower[R] = Follower(load, control)
-        self.shadow: Shadow[R] = Shadow(shadowed)
+        self.shadow = Shadow(shadowed)
 
     def choose(self, person: str) -> R:
         """Who answers this person (a user id, or the request id of somebody unknown)."""
         return self._chosen(self.follower.look(), person) or self.main
 
-    def ask(self, person: str, request: Any, call: Callable[[R], A]) -> A:
-        """`call(release)` of whoever is to answer; main's, if the second release fails."""
+    def ask(self, person: str, call: Callable[[R], A]) -> A:
+        """`call(release)` of whoever is to answer; main's, if the second release fails.  The call
+        must be one that can be made twice: what is done once, such as logging, comes after."""
         trial = self.follower.look()
         second = self._chosen(trial, person)
         if second is not None:
@@ -61,10 +61,12 @@ class Releases(Generic[R]):
                 self._succeeded(trial)
             return answer
         answer = call(self.main)
-        self._beside(trial, person, request)
+        beside = self._beside(trial, person)
+        if beside is not None:
+            self.shadow.put(partial(call, beside))
         return answer
 
-    async def ask_async(self, person: str, request: Any, call: Callable[[R], Awaitable[A]]) -> A:
+    async def ask_async(self, person: str, call: Callable[[R], Awaitable[A]]) -> A:
         """As `ask`, for calls that are awaited."""
         trial = self.follower.look()
         second = self._chosen(trial, person)
@@ -81,7 +83,9 @@ class Releases(Generic[R]):
                 self._succeeded(trial)
             return answer
         answer = await call(self.main)
-        self._beside(trial, person, request)
+        beside = self._beside(trial, person)
+        if beside is not None:
+            self.shadow.put_async(partial(call, beside))
         return answer
 
     def status(self) -> dict[str, Any]:
@@ -106,10 +110,10 @@ class Releases(Generic[R]):
         second, plan = trial.active("canary"), trial.plan
         return second if plan is not None and plan.takes(person) else None
 
-    def _beside(self, trial: Trial[R], person: str, request: Any) -> None:
+    @staticmethod
+    def _beside(trial: Trial[R], person: str) -> R | None:
         second, plan = trial.active("shadow"), trial.plan
-        if second is not None and plan is not None and plan.takes(person):
-            self.shadow.put(second, request)
+        return second if plan is not None and plan.takes(person) else None
 
     def _failed(self, trial: Trial[R], error: BaseException) -> None:
         trial.errors += 1

@@ -1,48 +1,62 @@
 """Asking the second release beside the main one, without making anybody wait."""
 
+import asyncio
 import queue
 import threading
-from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-WAITING = 100  # requests; more are dropped and counted
-
-
-class Recommends(Protocol):
-    def recommend(self, request: Any, /) -> dict[str, Any]: ...
+WAITING = 100  # calls; more are dropped and counted
 
 
-R = TypeVar("R", bound=Recommends)
+class Shadow:
+    """Makes one queued call at a time and hands what it returns to `shadowed`.
 
+    Plain calls are made in a thread; those that are awaited in a task of the running event loop,
+    whose locks and connections they may use.
+    """
 
-class Shadow(Generic[R]):
-    """One thread that answers queued requests and hands the answers to `shadowed`."""
-
-    def __init__(
-        self, shadowed: Callable[[dict[str, Any], Any, R], None], waiting: int = WAITING
-    ) -> None:
-        self.shadowed = shadowed
+    def __init__(self, shadowed: Callable[[Any], None], waiting: int = WAITING) -> None:
+        self.shadowed, self.most_waiting = shadowed, waiting
         self.answers = self.errors = self.dropped = 0
-        self._queue: queue.Queue[tuple[R, Any]] = queue.Queue(waiting)
+        self._queue: queue.Queue[Callable[[], Any]] = queue.Queue(waiting)
         self._thread: threading.Thread | None = None
+        self._awaited: deque[Callable[[], Awaitable[Any]]] = deque()
+        self._task: asyncio.Task[None] | None = None
 
-    def put(self, release: R, request: Any) -> None:
-        """Queue a request; never waits."""
+    def put(self, call: Callable[[], Any]) -> None:
+        """Queue a call; never waits."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
         try:
-            self._queue.put_nowait((release, request))
+            self._queue.put_nowait(call)
         except queue.Full:
             self.dropped += 1
 
+    def put_async(self, call: Callable[[], Awaitable[Any]]) -> None:
+        """Queue a call that is awaited; never waits."""
+        if len(self._awaited) >= self.most_waiting:
+            self.dropped += 1
+            return
+        self._awaited.append(call)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run_async())
+
     def _run(self) -> None:
         while True:
-            release, request = self._queue.get()
+            call = self._queue.get()
             try:
-                self.shadowed(release.recommend(request), request, release)
+                self.shadowed(call())
                 self.answers += 1
             except Exception:  # nobody waits for this answer
                 self.errors += 1
-            finally:
-                self._queue.task_done()
+
+    async def _run_async(self) -> None:
+        while self._awaited:
+            try:
+                self.shadowed(await self._awaited.popleft()())
+                self.answers += 1
+            except Exception:
+                self.errors += 1

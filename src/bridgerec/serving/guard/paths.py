@@ -49,7 +49,7 @@ def needed(method: str, path: str) -> frozenset[str]:
     method = "GET" if method == "HEAD" else method
     if path in HEALTH or (method == "GET" and is_static(path)):
         return ANYBODY
-    name = template(path.rstrip("/"))
+    name = template(path)
     return _NEEDED.get((method, name), ADMIN) | ADMIN
 
 
