@@ -200,6 +200,31 @@ def test_time_is_bounded() -> None:
             assert slow.recv(100).startswith(b"HTTP/1.1 504 ")
 
 
+def test_a_defect_before_the_answer_is_told_and_no_timeout() -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise TimeoutError
+
+    app = guard(broken, GuardSettings(), RequestLog(io.BytesIO()))
+    refusal(ask(app, "POST", "/recommend"), 500, "internal")
+
+    async def silent_error(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        raise ValueError
+
+    app = guard(silent_error, GuardSettings(), RequestLog(io.BytesIO()))
+    refusal(ask(app, "POST", "/recommend"), 500, "internal")
+
+
+def test_a_stopping_service_takes_nothing_new_and_lives() -> None:
+    app = guarded()
+    app.drain.draining = True
+    for path in ("/recommend", "/readyz", "/users/u1"):
+        answer = ask(app, "GET", path)
+        refusal(answer, 503, "draining")
+        assert answer.headers["connection"] == "close"
+    assert ask(app, "GET", "/livez").status_code == 200
+
+
 def test_a_full_queue_sends_away_at_once() -> None:
     app = guarded(concurrency=2, queue=1)
 
