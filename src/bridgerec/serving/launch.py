@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,11 +18,12 @@ import httpx
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.registry.bundle import find_bundle
 from bridgerec.runtime import QUIET
+from bridgerec.serving.canary import CANARY
 from bridgerec.serving.guard.settings import KEYS, OPEN, WORKERS
 from bridgerec.serving.keys import list_keys
 
 
-def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
+def command(bento: Path, port: int, host: str) -> list[str]:
     """The argument list of `bentoml serve` for a Bento's folder.
 
     Raises:
@@ -29,25 +32,38 @@ def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
     find_bundle(bento)
     return [
         sys.executable, "-m", "bentoml", "serve", str(bento.resolve()),
-        "--host", host, "--port", str(port), "--api-workers", str(workers),
+        "--host", host, "--port", str(port),
     ]  # fmt: skip
 
 
-def environment(
-    traffic: Path | None,
-    workers: int = 1,
-    keys: Path | None = None,
-    open_to_all: bool = False,
-) -> dict[str, str]:
-    """This process's environment with quiet telemetry, the traffic folder and the guard's part."""
-    found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true", WORKERS: str(workers)}
-    if traffic is not None:
-        found["BRIDGEREC_TRAFFIC"] = str(traffic.resolve())
-    if keys is not None:
-        found[KEYS] = str(keys.resolve())
-    if open_to_all:
-        found[OPEN] = "1"
-    return found
+@dataclass(frozen=True)
+class Settings:
+    """What a service is told by its environment.
+
+    `traffic`: the folder of the traffic log.  `state`: where live state is kept, a folder or a
+    redis:// address.  `keys`: the file of API keys; None: an open service, for this machine alone
+    unless `open_to_all`.  `canary`: the control file of a second release.  None elsewhere: as the
+    environment says.
+    """
+
+    workers: int = 1
+    traffic: Path | None = None
+    state: str | None = None
+    keys: Path | None = None
+    open_to_all: bool = False
+    canary: Path | None = None
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment with quiet telemetry and these settings."""
+        found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true", WORKERS: str(self.workers)}
+        files = {"BRIDGEREC_TRAFFIC": self.traffic, KEYS: self.keys, CANARY: self.canary}
+        found |= {name: str(path.resolve()) for name, path in files.items() if path is not None}
+        if self.state is not None:
+            address = "://" in self.state
+            found["BRIDGEREC_STATE"] = self.state if address else str(Path(self.state).resolve())
+        if self.open_to_all:
+            found[OPEN] = "1"
+        return found
 
 
 def check_access(host: str, keys: Path | None, open_to_all: bool) -> None:
@@ -71,22 +87,16 @@ def check_access(host: str, keys: Path | None, open_to_all: bool) -> None:
 
 
 def serve(
-    bento: Path,
-    port: int = 3000,
-    host: str = "127.0.0.1",
-    workers: int = 1,
-    traffic: Path | None = None,
-    keys: Path | None = None,
-    open_to_all: bool = False,
+    bento: Path, port: int = 3000, host: str = "127.0.0.1", told: Settings | None = None
 ) -> int:
     """Serve until stopped; SIGTERM and SIGINT are passed on; returns the exit code.
 
     Raises:
         ConfigError: other machines could ask, and there are no keys (see `check_access`).
     """
-    check_access(host, keys, open_to_all)
-    around = environment(traffic, workers, keys, open_to_all)
-    process = subprocess.Popen(command(bento, port, host, workers), env=around)
+    told = told or Settings()
+    check_access(host, told.keys, told.open_to_all)
+    process = subprocess.Popen(command(bento, port, host), env=told.environment())
 
     def forward(number: int, _: object) -> None:
         process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
@@ -102,11 +112,13 @@ def running(
     workers: int = 1,
     traffic: Path | None = None,
     timeout: float = 60,
+    state: str | None = None,
     keys: Path | None = None,
+    canary: Path | None = None,
     log: Path | None = None,
 ) -> Iterator[str]:
-    """Serve on a free port while the block runs; gives the base URL once ready.  `log` is the
-    file for everything that the service prints.
+    """Serve on a free port while the block runs; gives the base URL once ready.  Without `state`
+    what the service learns is gone afterwards.  `log` is the file for everything it prints.
 
     Raises:
         ArtifactError: the service stopped or did not become ready in time.
@@ -114,25 +126,27 @@ def running(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with (log or Path(os.devnull)).open("ab") as output:
+    url = f"http://127.0.0.1:{port}"
+    output = log or Path(os.devnull)
+    with tempfile.TemporaryDirectory() as scratch, output.open("ab") as printed:
+        told = Settings(workers, traffic, state or scratch, keys, canary=canary)
         process = subprocess.Popen(
-            command(bento, port, "127.0.0.1", workers),
-            env=environment(traffic, workers, keys),
-            stdout=output,
-            stderr=output,
+            command(bento, port, "127.0.0.1"),
+            env=told.environment(),
+            stdout=printed,
+            stderr=printed,
             start_new_session=True,
         )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(process, url, timeout)
-        yield url
-    finally:
-        process.terminate()
         try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _wait(process, url, timeout)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, timeout: float) -> None:

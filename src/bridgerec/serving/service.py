@@ -7,8 +7,12 @@ from typing import Any
 
 from bridgerec.runtime import prepare_environment, read_json
 from bridgerec.serving.app import make_app
+from bridgerec.serving.canary import CANARY
+from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.guard import GuardSettings, guard
+from bridgerec.serving.live import Live
 from bridgerec.serving.ranker import Recommender
+from bridgerec.serving.state import open_store
 from bridgerec.serving.traffic import TrafficLog
 
 
@@ -18,27 +22,26 @@ def make_service(bundle: Path) -> Any:
     import bentoml
 
     settings = read_json(bundle / "manifest.json")["service"]
-    state: dict[str, Any] = {"log": None}
-    app = make_app(lambda: state["recommender"], settings["max_body_bytes"], lambda: state["log"])
+    state: dict[str, Live] = {}
+    app = make_app(lambda: state["live"])
 
     class Recommendations:
         """Loads the bundle when a worker starts."""
 
         def __init__(self) -> None:
-            # a damaged bundle raises here: the worker never becomes ready
-            state["recommender"] = Recommender.open(bundle)
-            folder = os.environ.get("BRIDGEREC_TRAFFIC")
-            state["log"] = TrafficLog(Path(folder)) if folder else None
+            # a damaged bundle or an unusable store raises here: the worker never becomes ready
+            recommender = Recommender.open(bundle)
+            recommender.warm()
+            state["live"] = open_live(recommender, settings["timeout_seconds"])
             gc.collect()
             gc.freeze()  # what was loaded lives as long as the process: no need to scan it
 
         def __is_ready__(self) -> bool:
-            return "recommender" in state
+            return "live" in state
 
         @bentoml.on_shutdown
         def close(self) -> None:
-            if state["log"] is not None:
-                state["log"].close()
+            state["live"].close()
 
     service = bentoml.service(
         name=settings["name"],
@@ -48,6 +51,24 @@ def make_service(bundle: Path) -> Any:
         tracing={"sample_rate": 0.0},
         metrics={"enabled": False},
         logging={"access": {"enabled": False}},
+        # `bentoml serve --api-workers` does not reach services of this kind
+        workers=int(os.environ.get("BRIDGEREC_WORKERS", "1")),
     )(Recommendations)
     service.add_asgi_middleware(guard, settings=GuardSettings.of(settings))
     return bentoml.asgi_app(app, path="/")(service)
+
+
+def open_live(recommender: Recommender, timeout: float) -> Live:
+    """A worker's parts, as the environment names them: BRIDGEREC_STATE (a folder or a redis://
+    address), BRIDGEREC_TRAFFIC (a folder) and BRIDGEREC_CANARY (the control file of a second
+    release); `timeout` seconds bound every request."""
+    place, traffic = os.environ.get("BRIDGEREC_STATE"), os.environ.get("BRIDGEREC_TRAFFIC")
+    control = os.environ.get(CANARY)
+    return Live(
+        recommender,
+        # a request must still be answered after it waited for the encoder
+        Embedder(recommender.folder, patience=0.5 * timeout),
+        store=open_store(place) if place else None,
+        log=TrafficLog(Path(traffic)) if traffic else None,
+        control=Path(control) if control else None,
+    )
