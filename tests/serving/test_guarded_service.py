@@ -25,7 +25,7 @@ from bridgerec.registry.bundle import find_bundle
 from bridgerec.runtime import read_json, write_json
 from bridgerec.serving.canary import Plan, Releases, write_plan
 from bridgerec.serving.keys import add_key, revoke_key
-from bridgerec.serving.launch import command, environment, running
+from bridgerec.serving.launch import Settings, command, running
 from bridgerec.serving.ranker import Recommender
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,8 @@ def service(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("guarded")
     file = folder / "keys.json"
     keys = {r: add_key(file, f"the-{r}", (r,), rate=10_000) for r in ("reader", "writer", "admin")}
-    with running(finished.bento, workers=2, keys=file, log=folder / "output.log") as url:
+    given = {"keys": file, "canary": folder / "canary.json", "traffic": folder / "traffic"}
+    with running(finished.bento, workers=2, log=folder / "output.log", **given) as url:
         yield Service(url, folder, keys)
 
 
@@ -133,14 +134,64 @@ def test_no_person_is_named_in_what_the_service_prints_or_counts(service: Servic
         assert SECRET not in counted
 
 
+def test_a_trial_over_http(service: Service, finished: Workspace, tmp_path: Path) -> None:
+    bento = second_release(finished, tmp_path)
+    main = service.ask("GET", "/health").json()["release"]
+    assert service.ask("POST", "/admin/canary", "writer", json={}).status_code == 403
+    begun = service.ask("POST", "/admin/canary", json={"bento": str(bento), "weight": 0.5})
+    assert begun.status_code in (200, 202), begun.text
+
+    def who(person: str) -> str:
+        asked = {"target": "films", "user_id": person}
+        answer = service.ask("POST", "/recommend", json=asked)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["release"])
+
+    people = [f"person-{n}" for n in range(12)]
+    limit = time.monotonic() + 60
+    while {who(p) for p in people for _ in range(2)} != {main, "second"}:
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+    def chosen() -> list[set[str]]:  # new connections, so both workers
+        return [{who(p) for _ in range(4)} for p in people]
+
+    while any(len(found) > 1 for found in chosen()):  # until the second worker has loaded it too
+        assert time.monotonic() < limit
+    assert chosen() == chosen()
+    shadow = {"bento": str(bento), "weight": 1, "mode": "shadow"}
+    assert service.ask("POST", "/admin/canary", json=shadow).json()["state"] == "on"
+    while {who(p) for p in people} != {main}:
+        assert time.monotonic() < limit
+    assert service.ask("DELETE", "/admin/canary").json()["state"] == "none"
+    folder = service.file.parent / "traffic"
+    while True:
+        files = [f.read_text().splitlines() for f in folder.glob("requests.*.jsonl")]
+        lines = [json.loads(line) for rows in files for line in rows]
+        shadows = [x for x in lines if x.get("shadow")]
+        if len(shadows) >= 2:
+            break
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    assert {x["release"] for x in shadows} == {"second"}
+
+
+def second_release(finished: Workspace, folder: Path) -> Path:
+    """The same Bento under another name."""
+    bento = Path(shutil.copytree(finished.bento, folder / "second"))
+    manifest = find_bundle(bento) / "manifest.json"
+    write_json(manifest, {**read_json(manifest), "release": "second"})
+    return bento
+
+
 def started(bento: Path, log: Path) -> tuple[subprocess.Popen[bytes], int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command(bento, port, "127.0.0.1", 1),
-            env=environment(None),
+            command(bento, port, "127.0.0.1"),
+            env=Settings().environment(),
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -203,11 +254,7 @@ def test_a_stopping_service_answers_what_it_began(finished: Workspace, tmp_path:
 
 
 def test_a_second_real_release_answers_its_share(finished: Workspace, tmp_path: Path) -> None:
-    bento = Path(shutil.copytree(finished.bento, tmp_path / "bento"))
-    manifest = find_bundle(bento) / "manifest.json"
-    content = read_json(manifest)
-    content["release"] = "second"
-    write_json(manifest, content)
+    bento = second_release(finished, tmp_path)
     control = tmp_path / "canary.json"
     main = Recommender.open(find_bundle(finished.bento))
     releases: Releases[Recommender] = Releases(main, Recommender.open, control)

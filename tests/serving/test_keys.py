@@ -15,7 +15,7 @@ from bridgerec.cli.app import app
 from bridgerec.config import Workspace
 from bridgerec.errors import ConfigError
 from bridgerec.serving.keys import KeyRing, add_key, list_keys, revoke_key
-from bridgerec.serving.launch import check_access, environment
+from bridgerec.serving.launch import Settings, check_access
 
 
 def test_only_a_salted_hash_is_stored(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_listening_for_others_needs_keys(tmp_path: Path) -> None:
     check_access("0.0.0.0", path, False)
     with pytest.raises(ConfigError, match="IP address"):
         check_access("somewhere", path, False)
-    told = environment(None, workers=3, keys=path, open_to_all=True)
+    told = Settings(workers=3, keys=path, open_to_all=True).environment()
     assert told["BRIDGEREC_KEYS"] == str(path)
     assert (told["BRIDGEREC_WORKERS"], told["BRIDGEREC_OPEN"]) == ("3", "1")
 
