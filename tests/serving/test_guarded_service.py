@@ -262,7 +262,7 @@ def test_a_second_real_release_answers_its_share(finished: Workspace, tmp_path: 
     releases.follower.look(now=True)
     assert releases.follower.wait(60)
     who = {}
-    for person in [*main.user_index][:60]:
+    for person in main.people.sorted_names[:60]:
         asked = {"target": "films", "user_id": person}
         answer = releases.ask(person, lambda r, asked=asked: r.recommend(asked))
         who[person] = answer["release"]

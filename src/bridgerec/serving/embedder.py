@@ -127,7 +127,7 @@ class Embedder:
         vector = (await self.vectors([self.text_of(item)], number))[0]
         return replace(item, space=self.space, vector=vector.astype(np.float16).tobytes())
 
-    async def vectors_of(self, items: Sequence[NewItem]) -> tuple[list[bool], Floats]:
+    async def vectors_of(self, items: Sequence[NewItem]) -> tuple[list[bool], list[Floats]]:
         """Vectors of stored items, and which of them have one: those of another release's space
         are embedded again, and left out where that is impossible."""
         usable, found = [], []
@@ -142,7 +142,7 @@ class Embedder:
                 continue
             usable.append(True)
             found.append(np.frombuffer(known.vector, dtype=np.float16).astype(np.float32))
-        return usable, np.array(found, dtype=np.float32).reshape(len(found), -1)
+        return usable, found
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -127,18 +127,19 @@ def running(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    output = log or Path(os.devnull)
-    with tempfile.TemporaryDirectory() as scratch, output.open("ab") as printed:
+    with tempfile.TemporaryDirectory() as scratch:
+        said = log or Path(scratch) / "log"
         told = Settings(workers, traffic, state or scratch, keys, canary=canary)
-        process = subprocess.Popen(
-            command(bento, port, "127.0.0.1"),
-            env=told.environment(),
-            stdout=printed,
-            stderr=printed,
-            start_new_session=True,
-        )
+        with said.open("ab") as output:
+            process = subprocess.Popen(
+                command(bento, port, "127.0.0.1"),
+                env=told.environment(),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         try:
-            _wait(process, url, timeout)
+            _wait(process, url, timeout, said)
             yield url
         finally:
             process.terminate()
@@ -149,15 +150,18 @@ def running(
                 process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, timeout: float) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, timeout: float, said: Path) -> None:
     limit = time.monotonic() + timeout
+    failure = f"was not ready within {timeout:.0f} s"
     while time.monotonic() < limit:
         if process.poll() is not None:
-            raise ArtifactError(f"the service stopped with exit code {process.returncode}.")
+            failure = f"stopped with exit code {process.returncode}"
+            break
         try:
             if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
-    raise ArtifactError(f"the service was not ready within {timeout:.0f} s.")
+    end = said.read_text(errors="replace").strip()[-2000:]
+    raise ArtifactError(f"the service {failure}. It said last:\n{end}")
