@@ -145,7 +145,7 @@ def test_listening_for_others_needs_keys(tmp_path: Path) -> None:
     check_access("0.0.0.0", path, False)
     with pytest.raises(ConfigError, match="IP address"):
         check_access("somewhere", path, False)
-    told = Settings(workers=3, keys=path, open_to_all=True).environment()
+    told = Settings(workers=3, keys=path, open_to_all=True).environment(tmp_path)
     assert told["BRIDGEREC_KEYS"] == str(path)
     assert (told["BRIDGEREC_WORKERS"], told["BRIDGEREC_OPEN"]) == ("3", "1")
 

@@ -53,9 +53,11 @@ class Settings:
     open_to_all: bool = False
     canary: Path | None = None
 
-    def environment(self) -> dict[str, str]:
-        """This process's environment with quiet telemetry and these settings."""
+    def environment(self, home: Path) -> dict[str, str]:
+        """This process's environment with quiet telemetry and these settings.  `home` is a new
+        folder: in a shared one BentoML empties the metrics of a service that runs already."""
         found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true", WORKERS: str(self.workers)}
+        found["BENTOML_HOME"] = str(home)
         files = {"BRIDGEREC_TRAFFIC": self.traffic, KEYS: self.keys, CANARY: self.canary}
         found |= {name: str(path.resolve()) for name, path in files.items() if path is not None}
         if self.state is not None:
@@ -96,14 +98,16 @@ def serve(
     """
     told = told or Settings()
     check_access(host, told.keys, told.open_to_all)
-    process = subprocess.Popen(command(bento, port, host), env=told.environment())
+    with tempfile.TemporaryDirectory(prefix="bridgerec-") as home:
+        around = told.environment(Path(home))
+        process = subprocess.Popen(command(bento, port, host), env=around)
 
-    def forward(number: int, _: object) -> None:
-        process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
+        def forward(number: int, _: object) -> None:
+            process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
-    return process.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, forward)
+        return process.wait()
 
 
 @contextmanager
@@ -133,7 +137,7 @@ def running(
         with said.open("ab") as output:
             process = subprocess.Popen(
                 command(bento, port, "127.0.0.1"),
-                env=told.environment(),
+                env=told.environment(Path(scratch) / "home"),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
