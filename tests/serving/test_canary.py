@@ -36,8 +36,9 @@ class Model:
             raise RuntimeError("defect")
         if request == "refused":
             raise ConfigError("the request is wrong")
-        items = [{"item_id": "a", "score": 1.0}]
-        about = {"request_id": "r", "release": self.release, "route": "warm", "target": "films"}
+        items = [{"domain": "films", "item_id": "a", "rank": 1, "score": 1.0}]
+        about = {"request_id": "r", "release": self.release, "target": ["films"]}
+        about |= {"route": "warm", "routes": {"films": "warm"}}
         return {**about, "items": items}
 
 
