@@ -264,6 +264,16 @@ class Gate(Strict):
         return value
 
 
+class Guard(Strict):
+    """Limits of the service.  `rate_per_second` and `burst` are those of an API key (a key may
+    have a rate of its own); `concurrency` and `queue` are requests per worker."""
+
+    rate_per_second: float = Field(100, gt=0)
+    burst: int = Field(200, ge=1)
+    concurrency: int = Field(64, ge=1)
+    queue: int = Field(256, ge=0)
+
+
 class Service(Strict):
     name: str = Field("bridgerec", pattern=r"^[a-z0-9_-]+$")
     k_max: int = Field(200, ge=1)
@@ -278,6 +288,8 @@ class Service(Strict):
     model_seconds: float = Field(2, gt=0)  # after which the baseline answers
     # where live state is kept: a folder or a redis:// address; None: state/ of the workspace
     state: str | None = None
+    keys: str = "keys.json"  # the file of API keys in the workspace; absent: an open service
+    guard: Guard = Guard()
 
 
 class Monitoring(Strict):

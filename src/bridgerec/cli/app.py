@@ -17,10 +17,13 @@ app = typer.Typer(
 PANELS = {
     "Start": ("demo", "init", "simulate", "doctor"),
     "Pipeline": ("run", "stage", "evaluation", "tune"),
-    "Use": ("recommend", "serve", "monitor"),
+    "Use": ("recommend", "serve", "keys", "monitor"),
 }
 
 for panel, names in PANELS.items():
     for name in names:
-        module = import_module(f"bridgerec.cli.{name}")
-        app.command(name, rich_help_panel=panel)(getattr(module, name))
+        found = getattr(import_module(f"bridgerec.cli.{name}"), name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(found)

@@ -19,7 +19,7 @@ from bridgerec.runtime import atomic_file
 
 TEMPLATES = "bridgerec.templates"
 OWN = ("params.yaml", "dvc.yaml", "bentofile.yaml", "expectations", "data.dvc")
-IGNORED = ("/data", "/artifacts/", "/reports/", "/traffic/")
+IGNORED = ("/data", "/artifacts/", "/reports/", "/traffic/", "/keys.json")
 Tables = tuple[Path, Path]  # interactions, items
 
 

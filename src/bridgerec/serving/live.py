@@ -2,10 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bridgerec.serving.canary import Releases
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.problems import Unavailable
 from bridgerec.serving.ranker import Question, Recommender, Wish
@@ -17,6 +20,21 @@ from bridgerec.serving.traffic import TrafficLog
 NO_STORE = "Set BRIDGEREC_STATE to a folder or a redis:// address, or start with `bridgerec serve`."
 
 
+@dataclass(frozen=True)
+class Given:
+    """An answer, and what the traffic log is to say of it."""
+
+    answer: dict[str, Any]
+    k: int
+    history: list[list[str]]
+
+
+def _opened(folder: Path) -> Recommender:
+    recommender = Recommender.open(folder)
+    recommender.warm()
+    return recommender
+
+
 @dataclass
 class Live:
     """A worker; `store` and `log` are None where none is configured."""
@@ -26,7 +44,13 @@ class Live:
     store: Store | None = None
     log: TrafficLog | None = None
     score: Score = field(default_factory=InThread)
+    control: Path | None = None  # of a second release
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.releases: Releases[Recommender] = Releases(
+            self.recommender, _opened, self.control, shadowed=partial(self._log, shadow=True)
+        )
 
     def choose(self, key: str | None) -> Recommender:
         """Who answers a person (or a request without one); always the release itself here."""
@@ -66,8 +90,32 @@ class Live:
     async def recommend(
         self, request: RecommendRequest, request_id: str, wish: Wish | None = None
     ) -> dict[str, Any]:
-        """Answer one request with all that is known now, and log it."""
-        recommender = self.choose(request.user_id)
+        """Answer one request with all that is known now, and log it.  Wishes go to the release
+        itself: their vectors are of its encoder's space."""
+        if wish is not None or request.wish is not None:
+            given = await self._answer(self.recommender, request, request_id, wish)
+        else:
+            given = await self.releases.ask_async(
+                request.user_id or request_id, lambda r: self._trial(r, request, request_id)
+            )
+        self._log(given)
+        return given.answer
+
+    async def _trial(
+        self, recommender: Recommender, request: RecommendRequest, request_id: str
+    ) -> "Given":
+        given = await self._answer(recommender, request, request_id, None)
+        if recommender is not self.recommender and "fallback" in given.answer["routes"].values():
+            raise RuntimeError("the second release fell back")
+        return given
+
+    async def _answer(
+        self,
+        recommender: Recommender,
+        request: RecommendRequest,
+        request_id: str,
+        wish: Wish | None,
+    ) -> "Given":
         recommender.check(request.target, request.k, request.history)
         person = None
         if request.user_id is not None:
@@ -83,9 +131,11 @@ class Live:
         question = replace(question, wish=wish, notes=notes)
         limit = recommender.service["model_seconds"]
         found, asked = await answer(recommender, question, self.score, limit)
+        return Given(found, request.k, self._history(recommender, asked))
+
+    def _log(self, given: "Given", shadow: bool = False) -> None:
         if self.log is not None:
-            self.log.add(found, request.k, self._history(recommender, asked))
-        return found
+            self.log.add(given.answer, given.k, given.history, shadow)
 
     async def wish(
         self, recommender: Recommender, text: str, target: str | list[str], personal: float

@@ -7,7 +7,9 @@ from typing import Any
 
 from bridgerec.runtime import prepare_environment, read_json
 from bridgerec.serving.app import make_app
+from bridgerec.serving.canary import CANARY
 from bridgerec.serving.embedder import Embedder
+from bridgerec.serving.guard import GuardSettings, guard
 from bridgerec.serving.live import Live
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.state import open_store
@@ -21,7 +23,7 @@ def make_service(bundle: Path) -> Any:
 
     settings = read_json(bundle / "manifest.json")["service"]
     state: dict[str, Live] = {}
-    app = make_app(lambda: state["live"], settings["max_body_bytes"])
+    app = make_app(lambda: state["live"])
 
     class Recommendations:
         """Loads the bundle when a worker starts."""
@@ -43,22 +45,30 @@ def make_service(bundle: Path) -> Any:
 
     service = bentoml.service(
         name=settings["name"],
-        traffic={"timeout": settings["timeout_seconds"]},
+        # the guard's own limit comes first; its log and metrics take the place of BentoML's, which
+        # hold raw paths and so the ids in them
+        traffic={"timeout": settings["timeout_seconds"] + 1},
         tracing={"sample_rate": 0.0},
+        metrics={"enabled": False},
+        logging={"access": {"enabled": False}},
         # `bentoml serve --api-workers` does not reach services of this kind
         workers=int(os.environ.get("BRIDGEREC_WORKERS", "1")),
     )(Recommendations)
+    service.add_asgi_middleware(guard, settings=GuardSettings.of(settings))
     return bentoml.asgi_app(app, path="/")(service)
 
 
 def open_live(recommender: Recommender, timeout: float) -> Live:
     """A worker's parts, as the environment names them: BRIDGEREC_STATE (a folder or a redis://
-    address) and BRIDGEREC_TRAFFIC (a folder); `timeout` seconds bound every request."""
+    address), BRIDGEREC_TRAFFIC (a folder) and BRIDGEREC_CANARY (the control file of a second
+    release); `timeout` seconds bound every request."""
     place, traffic = os.environ.get("BRIDGEREC_STATE"), os.environ.get("BRIDGEREC_TRAFFIC")
+    control = os.environ.get(CANARY)
     return Live(
         recommender,
         # a request must still be answered after it waited for the encoder
         Embedder(recommender.folder, patience=0.5 * timeout),
         store=open_store(place) if place else None,
         log=TrafficLog(Path(traffic)) if traffic else None,
+        control=Path(control) if control else None,
     )

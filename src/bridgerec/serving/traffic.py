@@ -25,8 +25,10 @@ class TrafficLog:
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
 
-    def add(self, answer: dict[str, Any], k: int, history: list[list[str]]) -> None:
-        """Queue one answer: a line per target."""
+    def add(
+        self, answer: dict[str, Any], k: int, history: list[list[str]], shadow: bool = False
+    ) -> None:
+        """Queue one answer: a line per target; `shadow`: one that nobody was shown."""
         now = round(time.time(), 3)
         for target in answer["target"]:
             items = [item for item in answer["items"] if item["domain"] == target]
@@ -41,6 +43,7 @@ class TrafficLog:
                 "items": [item["item_id"] for item in items],
                 "ranks": [item["rank"] for item in items],
                 "scores": [round(item["score"], 6) for item in items],
+                **({"shadow": True} if shadow else {}),
             }
             self._queue.put((self.path, orjson.dumps(line) + b"\n"))
 

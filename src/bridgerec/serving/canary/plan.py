@@ -1,0 +1,69 @@
+"""The plan for a second release: a small JSON file that all workers follow."""
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bridgerec.errors import ConfigError
+from bridgerec.runtime import BrokenFile, read_json, write_json
+
+CANARY = "BRIDGEREC_CANARY"  # environment: the file's path
+SPACE = 2**64
+
+Stamp = tuple[int, int, int]
+
+
+class Plan(BaseModel):
+    """`canary`: the second release answers a share `weight` of people, always the same ones;
+    `shadow`: it is asked about them too, but its answers go into the traffic log alone.
+
+    `salt` decides who they are: with a new one, other people are the first to try."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bento: str = Field(min_length=1, max_length=4096, description="The Bento's folder.")
+    weight: float = Field(ge=0, le=1, allow_inf_nan=False)
+    mode: Literal["canary", "shadow"] = "canary"
+    salt: str = Field(default_factory=lambda: secrets.token_hex(8), max_length=64)
+    off: str | None = Field(None, description="Why it was switched off; null: it is on.")
+
+    def takes(self, person: str) -> bool:
+        """Whether this person belongs to the share.  Who is in stays in while it grows."""
+        digest = hashlib.sha256(f"{self.salt}\0{person}".encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "big") < self.weight * SPACE
+
+    def of_the_same_trial(self, other: "Plan") -> bool:
+        """Whether the other plan changes at most share, mode and switch."""
+        return (self.bento, self.salt) == (other.bento, other.salt)
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes whenever the file does; None: there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file.
+
+    Raises:
+        ConfigError: it cannot be read or is not valid.
+    """
+    try:
+        return Plan.model_validate(read_json(path))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: {wrong}. Correct it, or delete it to roll back.") from error
+    except (OSError, BrokenFile) as error:
+        raise ConfigError(f"{path} cannot be read. Delete it to roll back.") from error
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Store a plan as a whole; every worker follows within a fraction of a second."""
+    write_json(path, plan.model_dump(mode="json"))

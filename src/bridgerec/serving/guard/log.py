@@ -1,0 +1,108 @@
+"""One JSON line per request to stderr: how it went, never who was asked about or what was sent."""
+
+import queue
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bridgerec.serving.guard.answers import state
+from bridgerec.serving.guard.metrics import Metrics
+from bridgerec.serving.guard.paths import HEALTH, METRICS, route
+
+WAITING = 10_000  # lines; a reader that is slower than this loses lines, not requests
+FRAMES = 6
+
+
+class RequestLog:
+    """Writes lines from a thread of its own, so that a blocked stderr does not block answers."""
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        self._stream = stream
+        self._queue: queue.Queue[bytes] = queue.Queue(WAITING)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.lost = 0
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Queue one line; never waits."""
+        if self._thread is None:  # not before: the process may still fork
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, daemon=True)
+                    self._thread.start()
+        if self.lost:
+            line, self.lost = {**line, "lines_lost": self.lost}, 0
+        try:
+            self._queue.put_nowait(orjson.dumps(line) + b"\n")
+        except queue.Full:
+            self.lost += line.get("lines_lost", 0) + 1
+
+    def failure(self, request_id: str, error: Exception) -> None:
+        """A defect: its type and where, not its message, which may hold what was sent."""
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+        where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
+        what = type(error).__name__
+        line = {"time": round(time.time(), 3), "request_id": request_id}
+        self.write({**line, "failure": what, "where": where})
+
+    def flush(self, seconds: float = 2) -> None:
+        """Wait until everything queued is written, at most `seconds`."""
+        limit = time.monotonic() + seconds
+        while self._queue.unfinished_tasks and time.monotonic() < limit:
+            time.sleep(0.005)
+
+    def _run(self) -> None:
+        stream = self._stream or sys.stderr.buffer
+        while True:
+            line = self._queue.get()
+            with suppress(OSError, ValueError):  # a closed stderr is no reason to stop answering
+                stream.write(line)
+                stream.flush()
+            self._queue.task_done()
+
+
+class Observed:
+    """Logs and counts every request except the probes of monitoring."""
+
+    def __init__(self, app: ASGIApp, log: RequestLog, metrics: Metrics) -> None:
+        self.app, self.log, self.metrics = app, log, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in HEALTH or scope["path"] == METRICS:
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 499  # the client left before it was answered
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            with self.metrics.running():
+                await self.app(scope, receive, watched)
+        except Exception:
+            status = 500
+            raise
+        finally:
+            seconds, about, name = time.perf_counter() - begun, state(scope), route(scope)
+            self.metrics.count(scope["method"], name, status, seconds)
+            line = {
+                "time": round(time.time(), 3),
+                "request_id": about["request_id"],
+                "method": scope["method"],
+                "route": name,
+                "status": status,
+                "ms": round(1000 * seconds, 2),
+                "key": about["key"].name if "key" in about else None,
+            }
+            if about.get("refusal"):
+                line["error"] = about["refusal"]
+            self.log.write(line)

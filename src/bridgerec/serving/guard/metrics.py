@@ -1,0 +1,74 @@
+"""Counters for Prometheus, by route template.
+
+They replace BentoML's own, whose label is the raw path: `/users/ID` would put the ids of people
+into the metrics, and every stray path would add a series that is never forgotten.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)  # seconds
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """Made when a worker starts: prometheus_client must be imported after BentoML has named the
+    folder in which the workers share their counts."""
+
+    @cached_property
+    def _made(self) -> tuple[Any, Any]:
+        import prometheus_client as prometheus
+
+        return _instruments(prometheus)
+
+    def prepare(self) -> None:
+        """Import and register now, not during somebody's request."""
+        _ = self._made
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One finished request."""
+        method = method if method in METHODS else "other"  # any word is a method
+        self._made[0].labels(method, route, str(status)).observe(seconds)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While a request runs."""
+        with self._made[1].track_inprogress():
+            yield
+
+    @staticmethod
+    def page() -> tuple[bytes, str]:
+        """The counts of all workers in Prometheus' text format, and its media type."""
+        import os
+
+        import prometheus_client as prometheus
+        from prometheus_client import multiprocess
+
+        collect: Any = multiprocess.MultiProcessCollector
+        registry = prometheus.REGISTRY
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = prometheus.CollectorRegistry()
+            collect(registry)
+        return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
+
+
+_REGISTERED: list[tuple[Any, Any]] = []  # a name may be registered once per process
+
+
+def _instruments(prometheus: Any) -> tuple[Any, Any]:
+    if not _REGISTERED:
+        duration = prometheus.Histogram(
+            "bridgerec_request_seconds",
+            "Duration of requests; its count is their number.",
+            ("method", "route", "status"),
+            buckets=BUCKETS,
+        )
+        running = prometheus.Gauge(
+            "bridgerec_requests_running",
+            "Requests that are being answered.",
+            multiprocess_mode="livesum",
+        )
+        _REGISTERED.append((duration, running))
+    return _REGISTERED[0]
