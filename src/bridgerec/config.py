@@ -246,6 +246,10 @@ class Service(Strict):
     max_body_bytes: int = Field(1_000_000, ge=1024)
     max_history: int = Field(500, ge=1)
     traffic_log: bool = True
+    max_batch: int = Field(100, ge=1)  # requests of one /recommend_batch
+    model_seconds: float = Field(1, gt=0)  # after which the baseline answers
+    # where live state is kept: a folder or a redis:// address; None: state/ of the workspace
+    state: str | None = None
 
 
 class Monitoring(Strict):
@@ -461,6 +465,10 @@ class Workspace:
     @property
     def traffic(self) -> Path:
         return self.root / "traffic"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
 
     @property
     def reports(self) -> Path:

@@ -106,8 +106,9 @@ def test_a_history_sent_gives_the_answer_of_the_same_history_stored(
 
 def test_an_account_of_a_domain_finds_its_person(finished: Workspace) -> None:
     known = Recommender.open(find_bundle(finished.bento))
-    person_id, index = next(iter(known.user_index.items()))
-    mapped = replace(known, account_index={("books", "my-account"): index})
+    person_id, index = next(iter(known.people.user_index.items()))
+    accounts = replace(known.people, account_index={("books", "my-account"): index})
+    mapped = replace(known, people=accounts)
     asked = {"target": "films", "user_id": "my-account"}
     direct = known.recommend({"target": "films", "user_id": person_id})
     assert mapped.recommend({**asked, "user_domain": "books"})["items"] == direct["items"]
@@ -131,7 +132,7 @@ def test_bad_input_is_told_what_and_how(
     answer = httpx.post(f"{url}/recommend", json=body)
     assert answer.status_code == status
     found = answer.json()
-    assert found.keys() == {"error", "message", "remedy"}
+    assert found.keys() == {"error", "message", "remedy", "request_id"}
     assert word in found["message"]
 
 

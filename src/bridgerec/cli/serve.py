@@ -1,5 +1,6 @@
 """`bridgerec serve`: the packaged Bento over HTTP."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -20,4 +21,16 @@ def serve(
 
     workspace = Workspace.open(directory)
     log = workspace.traffic if workspace.params.service.traffic_log else None
-    raise typer.Exit(launch(workspace.bento, port=port, host=host, workers=workers, traffic=log))
+    state = workspace.params.service.state or str(workspace.state)
+    if "://" not in state:
+        state = str(workspace.table(state))
+    raise typer.Exit(
+        launch(
+            workspace.bento,
+            port=port,
+            host=host,
+            workers=workers,
+            traffic=log,
+            state=os.environ.get("BRIDGEREC_STATE", state),
+        )
+    )

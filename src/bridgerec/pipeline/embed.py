@@ -1,6 +1,7 @@
 """The embed stage: a vector per item, whitened on training items."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ def embed(workspace: Workspace, say: Callable[[str], None]) -> None:
             encoder, texts, rows, domain, config.finetune, workspace.finetuned, cache, say
         )
         if model := report.pop("model"):
+            report["folder"] = Path(model).relative_to(workspace.root).as_posix()  # to be packaged
             tuned = config.text.model_copy(update={"model": model, "sha256": None})
             encoder = TextEncoder(tuned, workspace.root)
             cache = EmbeddingCache(workspace.embedding_cache, encoder.fingerprint)

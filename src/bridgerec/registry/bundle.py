@@ -17,16 +17,24 @@ PARTS = (
     "histories.safetensors",
     "users.parquet",
     "accounts.parquet",
+    "evaluation.json",
+    "vectors.safetensors",
+    "whitening.safetensors",
+    "encoder.json",
+    "encoder",
 )
 
 
 def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) -> None:
-    """Collect the champion's models, the catalogue and everybody's history in `folder`.
+    """Collect the champion's models, the catalogue, everybody's history and what embeds new words
+    in `folder`.
 
     Raises:
         ArtifactError: an input is missing, or the champion belongs to another catalogue.
     """
     from safetensors.numpy import save_file
+
+    from bridgerec.registry.words import write_words
 
     champion = read_json(workspace.champion / "champion.json")
     items = workspace.prepared / "items.parquet"
@@ -51,9 +59,11 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
     if "timestamp" in rows.columns:
         stored["timestamp"] = rows["timestamp"].to_numpy().astype(np.int64)
     save_file(stored, folder / "histories.safetensors")
+    write_words(workspace, folder)
+    shutil.copy(workspace.reports / "evaluation" / "summary.json", folder / "evaluation.json")
     write_json(folder / "dossier.json", dossier)
     service = workspace.params.service.model_dump(mode="json")
-    hashes = {name: file_hash(folder / name) for name in PARTS}
+    hashes = {name: file_hash(folder / name) for name in PARTS if (folder / name).exists()}
     write_json(
         folder / "manifest.json",
         {"release": dossier["release"], "sha256": hashes, "service": service, "champion": champion},

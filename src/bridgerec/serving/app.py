@@ -1,23 +1,19 @@
 """The HTTP interface, as an ASGI application that BentoML mounts."""
 
 from collections.abc import Callable
-from typing import Any
+from importlib.resources import files
+from pathlib import Path
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridgerec import __version__
-from bridgerec.errors import BridgeRecError
-from bridgerec.serving.ranker import Recommender
-from bridgerec.serving.schemas import RecommendRequest, RecommendResponse
-from bridgerec.serving.traffic import TrafficLog
-
-
-def problem(status: int, error: str, message: str, remedy: str) -> JSONResponse:
-    """Every error has the same shape."""
-    return JSONResponse({"error": error, "message": message, "remedy": remedy}, status)
+from bridgerec.serving import problems
+from bridgerec.serving.live import Live
+from bridgerec.serving.routes import about, events, items, recommend, users
 
 
 class BodyLimit:
@@ -35,8 +31,15 @@ class BodyLimit:
             message = await receive()
             body += message.get("body", b"")
             if len(body) > self.limit:
-                remedy = f"Send at most {self.limit} bytes."
-                answer = problem(413, "too_large", "the body is too long", remedy)
+                answer = JSONResponse(
+                    {
+                        "error": "too_large",
+                        "message": "the body is too long",
+                        "remedy": f"Send at most {self.limit} bytes.",
+                        "request_id": "",
+                    },
+                    413,
+                )
                 await answer(scope, receive, send)
                 return
             if message["type"] == "http.disconnect" or not message.get("more_body"):
@@ -53,44 +56,21 @@ class BodyLimit:
         await self.app(scope, replay, send)
 
 
-def make_app(
-    recommender: Callable[[], Recommender], limit: int, log: Callable[[], TrafficLog | None]
-) -> FastAPI:
-    """The application; `recommender` and `log` are asked at each request, because workers load
-    them after the application exists."""
+def make_app(live: Callable[[], Live], limit: int) -> FastAPI:
+    """The application; `live` is asked at each request, because workers load it after the
+    application exists.  Bodies of more than `limit` bytes are refused."""
     app = FastAPI(title="BridgeRec", version=__version__, openapi_url="/openapi.json")
     app.add_middleware(BodyLimit, limit=limit)
+    problems.install(app)
+    for module in (recommend, events, users, items, about):
+        app.include_router(module.router(live))
+    console = Path(str(files("bridgerec.serving"))) / "console"
+    if (console / "index.html").is_file():
+        app.mount("/", StaticFiles(directory=console, html=True), name="console")
+    else:
 
-    @app.exception_handler(BridgeRecError)
-    async def refused(_: Request, error: BridgeRecError) -> JSONResponse:
-        return problem(422, "refused", str(error), "Correct the request; see /openapi.json.")
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = [
-            f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors()
-        ]
-        return problem(422, "invalid", "; ".join(wrong), "See /openapi.json for the fields.")
-
-    @app.post("/recommend", response_model=RecommendResponse)
-    async def recommend(request: RecommendRequest) -> Any:
-        found = recommender()
-        answer = found.recommend(request)
-        traffic = log()
-        if traffic is not None:
-            traffic.add(answer, request.k, found.known_history(request))
-        return JSONResponse(answer)
-
-    @app.get("/release")
-    async def release() -> JSONResponse:
-        return JSONResponse(recommender().dossier)
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ready", "release": recommender().release}
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/release")
+        @app.get("/", include_in_schema=False)
+        async def root() -> RedirectResponse:
+            return RedirectResponse("/release")
 
     return app

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,11 +31,14 @@ def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
     ]  # fmt: skip
 
 
-def environment(traffic: Path | None) -> dict[str, str]:
-    """This process's environment with quiet telemetry and the traffic folder."""
+def environment(traffic: Path | None, state: str | None = None) -> dict[str, str]:
+    """This process's environment with quiet telemetry, the traffic folder, and where live state
+    is kept (a folder or a redis:// address; None: as the environment says)."""
     found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true"}
     if traffic is not None:
         found["BRIDGEREC_TRAFFIC"] = str(traffic.resolve())
+    if state is not None:
+        found["BRIDGEREC_STATE"] = state if "://" in state else str(Path(state).resolve())
     return found
 
 
@@ -44,9 +48,10 @@ def serve(
     host: str = "127.0.0.1",
     workers: int = 1,
     traffic: Path | None = None,
+    state: str | None = None,
 ) -> int:
     """Serve until stopped; SIGTERM and SIGINT are passed on; returns the exit code."""
-    process = subprocess.Popen(command(bento, port, host, workers), env=environment(traffic))
+    process = subprocess.Popen(command(bento, port, host, workers), env=environment(traffic, state))
 
     def forward(number: int, _: object) -> None:
         process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
@@ -58,9 +63,14 @@ def serve(
 
 @contextmanager
 def running(
-    bento: Path, workers: int = 1, traffic: Path | None = None, timeout: float = 60
+    bento: Path,
+    workers: int = 1,
+    traffic: Path | None = None,
+    timeout: float = 60,
+    state: str | None = None,
 ) -> Iterator[str]:
-    """Serve on a free port while the block runs; gives the base URL once ready.
+    """Serve on a free port while the block runs; gives the base URL once ready.  Without `state`
+    what the service learns is gone afterwards.
 
     Raises:
         ArtifactError: the service stopped or did not become ready in time.
@@ -68,24 +78,25 @@ def running(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        command(bento, port, "127.0.0.1", workers),
-        env=environment(traffic),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(process, url, timeout)
-        yield url
-    finally:
-        process.terminate()
+    with tempfile.TemporaryDirectory() as scratch:
+        process = subprocess.Popen(
+            command(bento, port, "127.0.0.1", workers),
+            env=environment(traffic, state or scratch),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _wait(process, url, timeout)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, timeout: float) -> None:

@@ -1,7 +1,13 @@
-"""From a request to a ranked list, in numpy."""
+"""From a request to a ranked list, in numpy.
+
+An answer takes three steps, so that scoring can wait, be batched or fail on its own:
+`ask` (who, which history, which route), the models' scores, `finish` (filters, rules, merging,
+explanations).  `recommend` does all three.
+"""
 
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +20,61 @@ from bridgerec.errors import ConfigError
 from bridgerec.models.base import Candidate, check_catalogue, load
 from bridgerec.registry.bundle import check_bundle
 from bridgerec.runtime import read_json
-from bridgerec.serving.schemas import RecommendedItem, RecommendRequest, RecommendResponse, Route
+from bridgerec.serving.hooks import explain, pool, rerank
+from bridgerec.serving.people import Past, People
+from bridgerec.serving.ranked import Ranked
+from bridgerec.serving.schemas import RecommendRequest, Route, targets_of
+from bridgerec.serving.shelf import Shelf
+from bridgerec.serving.state import View
+
+Floats = NDArray[np.float32]
+NOTHING = View()
+BASELINE: Route = "unknown"  # whose model answers where another one cannot
+
+
+@dataclass(frozen=True)
+class Part:
+    """One target of a question: `histories` (one row) is what `model` is asked with."""
+
+    target: str
+    route: Route
+    name: str
+    model: Candidate
+    histories: Histories
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Words mixed in: `vectors` by target, (size,); `personal` is the share of the taste."""
+
+    vectors: Mapping[str, Floats]
+    personal: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request with everything that an answer to it needs, except scores."""
+
+    request: RecommendRequest
+    request_id: str
+    past: Past
+    parts: tuple[Part, ...]
+    wish: Wish | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
 class Recommender:
-    """A loaded bundle.  `stored` holds everybody's history, row by user index."""
+    """A loaded bundle, and the items that were added since."""
 
     release: str
     dossier: dict[str, Any]
     service: dict[str, Any]
     models: dict[Route, Candidate]  # who answers on which route
     names: dict[Route, str]
-    catalogue: Catalogue
-    stored: Histories
-    user_index: dict[str, int]
-    account_index: dict[tuple[str, str], int]
-    item_index: dict[str, dict[str, int]]
-    columns: dict[str, list[str]]
+    people: People
+    shelf: Shelf
+    folder: Path = field(default_factory=Path)
 
     @classmethod
     def open(cls, folder: Path) -> "Recommender":
@@ -48,131 +91,168 @@ class Recommender:
         loaded = {name: load(folder / "models" / name) for name in set(names.values())}
         for model in loaded.values():
             check_catalogue(model, catalogue)
-        ids = catalogue.items["item_id"].to_list()
-        index = {
-            d: {ids[i]: i for i in range(catalogue.block(d).start, catalogue.block(d).stop)}
-            for d in catalogue.domains
-        }
         users = pl.read_parquet(folder / "users.parquet")["user_id"].to_list()
         accounts = pl.read_parquet(folder / "accounts.parquet")
+        people = People(
+            stored=Histories(**load_file(folder / "histories.safetensors")),
+            user_index={user: i for i, user in enumerate(users)},
+            account_index={(d, a): user for d, a, user in accounts.iter_rows()},
+            names=users,
+        )
         return cls(
             release=manifest["release"],
             dossier=read_json(folder / "dossier.json"),
             service=manifest["service"],
             models={route: loaded[name] for route, name in names.items()},
             names=names,
-            catalogue=catalogue,
-            stored=Histories(**load_file(folder / "histories.safetensors")),
-            user_index={user: i for i, user in enumerate(users)},
-            account_index={(d, a): user for d, a, user in accounts.iter_rows()},
-            item_index=index,
-            columns={c: catalogue.items[c].to_list() for c in ("item_id", "title", "category")}
-            if "category" in catalogue.items.columns
-            else {
-                "item_id": ids,
-                "title": catalogue.items["title"].to_list(),
-                "category": [""] * len(ids),
-            },
+            people=people,
+            shelf=Shelf(catalogue, folder / "vectors.safetensors"),
+            folder=folder,
         )
 
-    def recommend(self, request: RecommendRequest | dict[str, Any]) -> dict[str, Any]:
-        """Answer one request.
+    def recommend(
+        self, request: RecommendRequest | dict[str, Any], view: View = NOTHING
+    ) -> dict[str, Any]:
+        """Answer one request; `view` is what live state knows of the person.
 
         Raises:
-            ConfigError: the target is unknown, or k or the history is too long.
+            ConfigError: a target is unknown, or k or the history is too long.
         """
         if isinstance(request, dict):
             request = RecommendRequest.model_validate(request)
-        self._check(request)
-        history, notes = self._history(request)
-        block = self.catalogue.block(request.target)
-        inside = history.within(block).items.tolist()
-        route: Route = "warm" if inside else "cold_start" if len(history.items) else "unknown"
-        asked = history.last(self.service["max_history"])
-        scores = self.models[route].score(asked, request.target)[0]
-        hidden = set(inside) if request.exclude_seen else set()
-        own = self.item_index[request.target]
-        hidden |= {own[i] for i in request.exclude if i in own}
-        best = top_k(scores, [i - block.start for i in hidden], request.k)
-        items = [
-            RecommendedItem(
-                rank=rank + 1,
-                score=float(scores[i]),
-                **{name: values[i + block.start] for name, values in self.columns.items()},
-            )
-            for rank, i in enumerate(best.tolist())
-        ]
-        if len(items) < request.k:
-            notes.append(f"only {len(items)} items are left after exclusions")
-        return RecommendResponse(
-            release=self.release,
-            request_id=secrets.token_hex(8),
-            target=request.target,
-            route=route,
-            candidate=self.names[route],
-            items=items,
-            notes=notes,
-        ).model_dump()
+        question = self.ask(request, view)
+        scores = {p.target: p.model.score(p.histories, p.target)[0] for p in question.parts}
+        return self.finish(question, scores)
 
-    def _check(self, request: RecommendRequest) -> None:
-        if request.target not in self.item_index:
+    def ask(
+        self, request: RecommendRequest, view: View = NOTHING, request_id: str | None = None
+    ) -> Question:
+        """Find the person, the history and the route to each target.
+
+        Raises:
+            ConfigError: a target is unknown, or k or the history is too long.
+        """
+        self.check(request.target, request.k, request.history)
+        past = self.people.past(
+            self.shelf, view, request.history, request.user_domain, request.user_id
+        )
+        asked = past.histories.last(self.service["max_history"])
+        inside = {self.shelf.domains[item] for item in past.items.tolist()}
+        parts = []
+        for target in targets_of(request.target):
+            route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
+            parts.append(Part(target, route, self.names[route], self.models[route], asked))
+        request_id = request_id or secrets.token_hex(8)
+        return Question(request, request_id, past, tuple(parts), notes=past.notes)
+
+    def fallen_back(self, question: Question, why: str) -> Question:
+        """The same question, to be answered by the baseline."""
+        parts = tuple(
+            replace(p, route="fallback", name=self.names[BASELINE], model=self.models[BASELINE])
+            for p in question.parts
+        )
+        note = f"{why}; the baseline {self.names[BASELINE]} answered"
+        return replace(question, parts=parts, notes=(*question.notes, note))
+
+    def finish(self, question: Question, scores: Mapping[str, Floats]) -> dict[str, Any]:
+        """The answer from each target's scores of its catalogue items, (items of the target,)."""
+        request, parts, notes = question.request, question.parts, [*question.notes]
+        lists = [self._rank(question, p, scores[p.target], len(parts) > 1) for p in parts]
+        order = merge(lists, request.k)
+        if len(order) < request.k:
+            notes.append(f"only {len(order)} items are left after exclusions")
+        items = []
+        for number, (part, ranked) in enumerate(zip(parts, lists, strict=True)):
+            places = [(rank, i) for rank, (n, i) in enumerate(order) if n == number]
+            if not places:
+                continue
+            which = [i for _, i in places]
+            chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved)
+            told = explain(self, question, part, chosen)
+            for (rank, i), why in zip(places, told, strict=True):
+                shown = self.shelf.show(int(ranked.items[i]))
+                score = float(ranked.scores[i])
+                items.append({"rank": rank + 1, **shown, "score": score, "explanation": why})
+        return {
+            "release": self.release,
+            "request_id": question.request_id,
+            "target": [p.target for p in parts],
+            "route": parts[0].route,
+            "routes": {p.target: p.route for p in parts},
+            "candidate": "+".join(dict.fromkeys(p.name for p in parts)),
+            "items": sorted(items, key=lambda item: item["rank"]),
+            "notes": notes,
+        }
+
+    def _rank(self, question: Question, part: Part, scores: Floats, comparable: bool) -> Ranked:
+        """The best items of one target after wish, filters and rules; `comparable` scores are
+        in standard deviations."""
+        request, shelf = question.request, self.shelf
+        block = shelf.catalogue.block(part.target)
+        choices = shelf.choices(part.target)
+        scores = np.concatenate([scores, shelf.added.scores(part.target, scores, block.start)])
+        if question.wish is not None:
+            share = question.wish.personal if part.route in ("warm", "cold_start") else 0
+            liked = shelf.cosines(question.wish.vectors[part.target], part.target)
+            scores = share * standardised(scores) + (1 - share) * standardised(liked)
+        if comparable:
+            scores = standardised(scores)
+        open_ = shelf.fits(choices, request.filters)
+        own = shelf.index[part.target]
+        if request.allow:
+            allowed = np.zeros(len(choices), dtype=bool)
+            allowed[shelf.places(part.target, [own[i] for i in request.allow if i in own])] = True
+            open_ &= allowed
+        hidden = [own[i] for i in request.exclude if i in own]
+        if request.exclude_seen:
+            hidden += question.past.items.tolist()
+        open_[shelf.places(part.target, hidden)] = False
+        best = top_k(scores, open_, max(request.k, pool(self)))
+        ranked = Ranked(choices[best], scores[best].astype(np.float32))
+        return rerank(self, question, part, ranked)
+
+    def check(self, target: str | list[str], k: int, history: Sequence[Any] = ()) -> None:
+        """
+        Raises:
+            ConfigError: a target is unknown, or k or the history is too long.
+        """
+        for domain in targets_of(target):
+            if domain not in self.shelf.index:
+                raise ConfigError(
+                    f"unknown target {domain!r}; the domains are {list(self.shelf.index)}"
+                )
+        if k > self.service["k_max"]:
+            raise ConfigError(f"k = {k} is above the limit of {self.service['k_max']}")
+        if len(history) > self.service["max_history"]:
             raise ConfigError(
-                f"unknown target {request.target!r}; the domains are {list(self.item_index)}"
-            )
-        if request.k > self.service["k_max"]:
-            raise ConfigError(f"k = {request.k} is above the limit of {self.service['k_max']}")
-        if len(request.history) > self.service["max_history"]:
-            raise ConfigError(
-                f"the history has {len(request.history)} items; send the newest "
+                f"the history has {len(history)} items; send the newest "
                 f"{self.service['max_history']}"
             )
 
-    @property
-    def clock(self) -> int | None:
-        """The moment of every question: that of the newest entry the release knows of, so that
-        an answer does not change by being asked later; None where the data have an order only."""
-        return None if self.stored.timestamp is None else int(self.stored.timestamp.max())
 
-    def _history(self, request: RecommendRequest) -> tuple[Histories, list[str]]:
-        """One row: items oldest first, each once at its newest place; and notes."""
-        history: list[tuple[int, int]] = []  # item, time
-        notes, now = [], self.clock
-        if request.user_id is not None:
-            account = (request.user_domain or "", request.user_id)
-            row = self.account_index.get(account, self.user_index.get(request.user_id))
-            if row is None:
-                notes.append("this user id is not known; only the history sent is used")
-            else:
-                stored = self.stored.batch(row, row + 1)
-                time = stored.items * 0 if stored.timestamp is None else stored.timestamp
-                history = list(zip(stored.items.tolist(), time.tolist(), strict=True))
-        sent = [(self.item_index.get(h.domain, {}).get(h.item_id), h) for h in request.history]
-        unknown = sum(i is None for i, _ in sent)
-        if unknown:
-            notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
-        history += [(i, h.timestamp or now or 0) for i, h in sent if i is not None]
-        newest_first: dict[int, int] = {}
-        for item, moment in reversed(history):
-            newest_first.setdefault(item, moment)
-        rows = Histories.of([[*newest_first][::-1]])
-        if now is None:
-            return rows, notes
-        time = np.array([*newest_first.values()][::-1], dtype=np.int64)
-        return replace(rows, timestamp=time, asked=np.array([now])), notes
-
-    def known_history(self, request: RecommendRequest) -> list[list[str]]:
-        """The history that an answer rested on, as [domain, item_id], for the traffic log."""
-        domains, ids = self.catalogue.domains, self.columns["item_id"]
-        history = self._history(request)[0].items
-        kinds = self.catalogue.domain_of(history)
-        return [[domains[d], ids[i]] for d, i in zip(kinds.tolist(), history.tolist(), strict=True)]
+def standardised(scores: Floats) -> Floats:
+    """Scores in standard deviations from their mean; equal scores become 0."""
+    spread = scores.std()
+    if not spread > 0:
+        return np.zeros_like(scores)
+    found: Floats = (scores - scores.mean()) / spread
+    return found
 
 
-def top_k(scores: NDArray[np.float32], hidden: list[int], k: int) -> NDArray[np.int64]:
-    """Columns of the k best scores, best first, equal scores by column; hidden ones left out."""
-    kept = scores.copy()
-    kept[hidden] = -np.inf
-    k = min(k, len(scores) - len(hidden))
+def merge(lists: Sequence[Ranked], k: int) -> list[tuple[int, int]]:
+    """The k best places of several lists as (list, place); each list keeps its own order, and a
+    place counts as much as the lowest score up to it."""
+    found = []
+    for number, ranked in enumerate(lists):
+        worth = np.minimum.accumulate(ranked.scores) if len(lists) > 1 else -np.arange(k)
+        found += [(-float(w), number, i) for i, w in enumerate(worth[: len(ranked.items)])]
+    return [(number, i) for _, number, i in sorted(found)[:k]]
+
+
+def top_k(scores: Floats, open_: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
+    """Columns of the k best scores among those that are `open_`, best first, equal by column."""
+    kept = np.where(open_, scores, -np.inf)
+    k = min(k, int(open_.sum()))
     if k <= 0:
         return np.empty(0, dtype=np.int64)
     best = np.argpartition(-kept, k - 1)[:k]

@@ -7,7 +7,10 @@ from typing import Any
 
 from bridgerec.runtime import prepare_environment, read_json
 from bridgerec.serving.app import make_app
+from bridgerec.serving.embedder import Embedder
+from bridgerec.serving.live import Live
 from bridgerec.serving.ranker import Recommender
+from bridgerec.serving.state import open_store
 from bridgerec.serving.traffic import TrafficLog
 
 
@@ -17,27 +20,25 @@ def make_service(bundle: Path) -> Any:
     import bentoml
 
     settings = read_json(bundle / "manifest.json")["service"]
-    state: dict[str, Any] = {"log": None}
-    app = make_app(lambda: state["recommender"], settings["max_body_bytes"], lambda: state["log"])
+    state: dict[str, Live] = {}
+    app = make_app(lambda: state["live"], settings["max_body_bytes"])
 
     class Recommendations:
         """Loads the bundle when a worker starts."""
 
         def __init__(self) -> None:
-            # a damaged bundle raises here: the worker never becomes ready
-            state["recommender"] = Recommender.open(bundle)
-            folder = os.environ.get("BRIDGEREC_TRAFFIC")
-            state["log"] = TrafficLog(Path(folder)) if folder else None
+            # a damaged bundle or an unusable store raises here: the worker never becomes ready
+            recommender = Recommender.open(bundle)
+            state["live"] = open_live(recommender, settings["timeout_seconds"])
             gc.collect()
             gc.freeze()  # what was loaded lives as long as the process: no need to scan it
 
         def __is_ready__(self) -> bool:
-            return "recommender" in state
+            return "live" in state
 
         @bentoml.on_shutdown
         def close(self) -> None:
-            if state["log"] is not None:
-                state["log"].close()
+            state["live"].close()
 
     service = bentoml.service(
         name=settings["name"],
@@ -45,3 +46,16 @@ def make_service(bundle: Path) -> Any:
         tracing={"sample_rate": 0.0},
     )(Recommendations)
     return bentoml.asgi_app(app, path="/")(service)
+
+
+def open_live(recommender: Recommender, timeout: float) -> Live:
+    """A worker's parts, as the environment names them: BRIDGEREC_STATE (a folder or a redis://
+    address) and BRIDGEREC_TRAFFIC (a folder); `timeout` seconds bound every request."""
+    place, traffic = os.environ.get("BRIDGEREC_STATE"), os.environ.get("BRIDGEREC_TRAFFIC")
+    return Live(
+        recommender,
+        # a request must still be answered after it waited for the encoder
+        Embedder(recommender.folder, patience=0.7 * timeout),
+        store=open_store(place) if place else None,
+        log=TrafficLog(Path(traffic)) if traffic else None,
+    )

@@ -1,0 +1,115 @@
+"""One worker's parts: the release, the store, the log, the encoder; what the routes work with."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from bridgerec.serving.embedder import Embedder
+from bridgerec.serving.problems import Unavailable
+from bridgerec.serving.ranker import Question, Recommender, Wish
+from bridgerec.serving.schemas import RecommendRequest, targets_of
+from bridgerec.serving.scoring import InThread, Score, answer
+from bridgerec.serving.state import NewItem, Store, View
+from bridgerec.serving.traffic import TrafficLog
+
+NO_STORE = "Set BRIDGEREC_STATE to a folder or a redis:// address, or start with `bridgerec serve`."
+
+
+@dataclass
+class Live:
+    """A worker; `store` and `log` are None where none is configured."""
+
+    recommender: Recommender
+    embedder: Embedder
+    store: Store | None = None
+    log: TrafficLog | None = None
+    score: Score = field(default_factory=InThread)
+    _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def choose(self, key: str | None) -> Recommender:
+        """Who answers a person (or a request without one); always the release itself here."""
+        return self.recommender
+
+    def kept(self) -> Store:
+        """The store.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        if self.store is None:
+            raise Unavailable("this service was started without a place for live state", NO_STORE)
+        return self.store
+
+    async def look(self, recommender: Recommender, person: str | None) -> View:
+        """A person's live state; new items are taken in on the way."""
+        if self.store is None:
+            return View()
+        limit = recommender.service["max_history"]
+        view = await self.store.look(person, limit, recommender.shelf.seen)
+        if view.items:
+            async with self._taking:
+                await self._take(recommender, view.items)
+        return view
+
+    async def _take(self, recommender: Recommender, items: tuple[tuple[int, NewItem], ...]) -> None:
+        shelf = recommender.shelf
+        new = [(number, item) for number, item in items if number > shelf.seen]
+        known = [row for row in new if row[1].domain in shelf.index]
+        usable, vectors = await self.embedder.vectors_of([item for _, item in known])
+        kept = [row for row, good in zip(known, usable, strict=True) if good]
+        shelf.take(kept, vectors)
+        # those that cannot be placed are not asked for again
+        shelf.seen = max([shelf.seen, *(number for number, _ in new)])
+
+    async def recommend(
+        self, request: RecommendRequest, request_id: str, wish: Wish | None = None
+    ) -> dict[str, Any]:
+        """Answer one request with all that is known now, and log it."""
+        recommender = self.choose(request.user_id)
+        recommender.check(request.target, request.k, request.history)
+        person = None
+        if request.user_id is not None:
+            person = recommender.people.person(request.user_domain, request.user_id)
+        view = await self.look(recommender, person)
+        question = recommender.ask(request, view, request_id)
+        notes = question.notes
+        if wish is None and request.wish is not None:
+            try:
+                wish = await self.wish(recommender, request.wish, request.target, 0.5)
+            except Unavailable as error:
+                notes = (*notes, f"the wish was not used: {error}")
+        question = replace(question, wish=wish, notes=notes)
+        limit = recommender.service["model_seconds"]
+        found, asked = await answer(recommender, question, self.score, limit)
+        if self.log is not None:
+            self.log.add(found, request.k, self._history(recommender, asked))
+        return found
+
+    async def wish(
+        self, recommender: Recommender, text: str, target: str | list[str], personal: float
+    ) -> Wish:
+        """Words as vectors of each target's space.
+
+        Raises:
+            Unavailable: the encoder cannot be loaded (yet).
+        """
+        targets = targets_of(target)
+        numbers = [recommender.shelf.catalogue.domains.index(t) for t in targets]
+        vectors = await self.embedder.vectors([text] * len(targets), np.array(numbers))
+        return Wish(dict(zip(targets, vectors, strict=True)), personal)
+
+    def _history(self, recommender: Recommender, question: Question) -> list[list[str]]:
+        """What an answer rested on, as [domain, item_id], for the traffic log."""
+        shelf = recommender.shelf
+        ids = shelf.columns["item_id"]
+        return [[shelf.domains[i], ids[i]] for i in question.past.items.tolist()]
+
+    def close(self) -> None:
+        """Write what waits, let go of files and threads."""
+        parts: list[Any] = [self.store, self.log, self.embedder, self.score]
+        for part in parts:
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()

@@ -1,0 +1,101 @@
+"""Every error has the same shape: what, where, remedy, and the request it belongs to."""
+
+import secrets
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from bridgerec.errors import BridgeRecError
+from bridgerec.serving.state import StateError
+
+FIELDS = "See /openapi.json for the fields."
+
+
+class NotFound(BridgeRecError):
+    """What a request names does not exist."""
+
+
+class Unavailable(BridgeRecError):
+    """A part of the service cannot answer; the message says why, `remedy` what to do."""
+
+    def __init__(self, message: str, remedy: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.remedy, self.retry_after = remedy, retry_after
+
+
+def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response; halves of surrogate pairs, which are no text, become question marks."""
+    try:
+        body = orjson.dumps(content)
+    except TypeError:
+        body = orjson.dumps(_plain(content))
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, str):
+        return content.encode("utf-8", "replace").decode()
+    if isinstance(content, dict):
+        return {_plain(k): _plain(v) for k, v in content.items()}
+    return [_plain(v) for v in content] if isinstance(content, list) else content
+
+
+def request_id(request: Request) -> str:
+    """The id that came with the request (see the middleware), or a new one."""
+    known = getattr(request.state, "request_id", None)
+    return known if isinstance(known, str) else secrets.token_hex(8)
+
+
+def described(error: BridgeRecError) -> tuple[int, str, str]:
+    """Status, short name and remedy of an error."""
+    if isinstance(error, NotFound):
+        return 404, "not_found", "Correct the id; GET /items?query= finds items by their title."
+    if isinstance(error, Unavailable):
+        return 503, "unavailable", error.remedy
+    if isinstance(error, StateError):
+        return 503, "state", "Repair the store, or set BRIDGEREC_STATE; then send it again."
+    return 422, "refused", "Correct the request; see /openapi.json."
+
+
+def problem(request: Request, status: int, error: str, message: str, remedy: str) -> Response:
+    content = {
+        "error": error, "message": message, "remedy": remedy, "request_id": request_id(request)
+    }  # fmt: skip
+    return answer(content, status)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application look like this."""
+
+    @app.exception_handler(BridgeRecError)
+    async def refused(request: Request, error: BridgeRecError) -> Response:
+        status, name, remedy = described(error)
+        found = problem(request, status, name, str(error), remedy)
+        if isinstance(error, Unavailable) and error.retry_after is not None:
+            found.headers["Retry-After"] = str(error.retry_after)
+        return found
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        wrong = [
+            f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors()
+        ]
+        return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
+
+    @app.exception_handler(HTTPException)
+    async def routing(request: Request, error: HTTPException) -> Response:
+        name = {404: "not_found", 405: "method"}.get(error.status_code, "refused")
+        found = problem(
+            request, error.status_code, name, str(error.detail), "See /openapi.json for the paths."
+        )
+        found.headers.update(error.headers or {})
+        return found
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        remedy = "Look at the service's log; it names this error."
+        return problem(request, 500, "internal", f"a defect: {type(error).__name__}", remedy)

@@ -1,0 +1,70 @@
+"""Items: looking them up, and adding new ones."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from bridgerec.serving import schemas
+from bridgerec.serving.live import Live
+from bridgerec.serving.problems import NotFound, answer, request_id
+from bridgerec.serving.routes import MISSING, PROBLEMS
+from bridgerec.serving.search import find
+from bridgerec.serving.state import NewItem
+
+Domain = Annotated[schemas.Name | None, Query()]
+
+
+def router(live: Callable[[], Live]) -> APIRouter:
+    """GET and POST /items, GET /items/{item_id}."""
+    routes = APIRouter(tags=["items"], responses={**PROBLEMS, **MISSING})
+
+    @routes.get("/items", response_model=schemas.ItemsResponse)
+    async def items(
+        request: Request,
+        domain: Domain = None,
+        query: Annotated[str, Query(max_length=500)] = "",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    ) -> Response:
+        found = live()
+        shelf = found.recommender.shelf
+        await found.look(found.recommender, None)
+        if domain is not None and domain not in shelf.index:
+            raise NotFound(f"there is no domain {domain!r}; the domains are {list(shelf.index)}")
+        shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
+        return answer({"items": shown, "request_id": request_id(request)})
+
+    @routes.get("/items/{item_id:path}", response_model=schemas.Item)
+    async def item(item_id: schemas.Id, domain: Domain = None) -> Response:
+        found = live()
+        shelf = found.recommender.shelf
+        await found.look(found.recommender, None)
+        if domain is not None:
+            return answer(shelf.show(find(found.recommender, domain, item_id)))
+        places = [own[item_id] for own in shelf.index.values() if item_id in own]
+        if not places:
+            raise NotFound(f"no domain has an item {item_id!r}")
+        return answer(shelf.show(places[0]))
+
+    @routes.post("/items", response_model=schemas.ItemResponse)
+    async def add(request: Request, body: schemas.ItemRequest) -> Response:
+        found = live()
+        recommender, store = found.recommender, found.kept()
+        recommender.check(body.domain, 1)
+        bare = NewItem(
+            domain=body.domain,
+            item_id=body.item_id,
+            title=body.title,
+            description=body.description or "",
+            category=body.category or "",
+            brand=body.brand or "",
+            price=body.price,
+            image=body.image,
+        )
+        await store.add_item(await found.embedder.embedded(bare))
+        await found.look(recommender, None)
+        own = request_id(request)
+        return answer({"domain": body.domain, "item_id": body.item_id, "request_id": own})
+
+    return routes

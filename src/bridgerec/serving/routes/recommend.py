@@ -1,0 +1,67 @@
+"""Recommendations: one, many, by likeness, by words."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from bridgerec.errors import BridgeRecError, ConfigError
+from bridgerec.serving import search as finding
+from bridgerec.serving.live import Live
+from bridgerec.serving.problems import answer, described, request_id
+from bridgerec.serving.routes import MISSING, PROBLEMS
+from bridgerec.serving.schemas import (
+    BatchRequest,
+    BatchResponse,
+    RecommendRequest,
+    RecommendResponse,
+    SearchRequest,
+    SearchResponse,
+    SimilarRequest,
+    SimilarResponse,
+)
+
+
+def router(live: Callable[[], Live]) -> APIRouter:
+    """POST /recommend, /recommend_batch, /similar, /search."""
+    routes = APIRouter(tags=["recommend"], responses=PROBLEMS)
+
+    @routes.post("/recommend", response_model=RecommendResponse)
+    async def recommend(request: Request, body: RecommendRequest) -> Response:
+        return answer(await live().recommend(body, request_id(request)))
+
+    @routes.post("/recommend_batch", response_model=BatchResponse)
+    async def recommend_batch(request: Request, body: BatchRequest) -> Response:
+        found = live()
+        limit = found.recommender.service["max_batch"]
+        if len(body.requests) > limit:
+            raise ConfigError(f"{len(body.requests)} requests are more than the {limit} of a batch")
+        own = request_id(request)
+        answers = []
+        for number, one in enumerate(body.requests, start=1):
+            answers.append(await _one(found, one, f"{own}-{number}"))
+        return answer({"answers": answers})
+
+    @routes.post("/similar", response_model=SimilarResponse, responses=MISSING)
+    async def similar(request: Request, body: SimilarRequest) -> Response:
+        found = live()
+        recommender = found.choose(None)
+        await found.look(recommender, None)
+        items = finding.similar(recommender, body)
+        own = request_id(request)
+        return answer({"release": recommender.release, "request_id": own, "items": items})
+
+    @routes.post("/search", response_model=SearchResponse)
+    async def search(request: Request, body: SearchRequest) -> Response:
+        return answer(await finding.search(live(), body, request_id(request)))
+
+    return routes
+
+
+async def _one(live: Live, request: RecommendRequest, own: str) -> dict[str, Any]:
+    try:
+        return await live.recommend(request, own)
+    except BridgeRecError as error:  # the others can be answered all the same
+        _, name, remedy = described(error)
+        return {"error": name, "message": str(error), "remedy": remedy, "request_id": own}

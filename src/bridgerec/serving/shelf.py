@@ -1,0 +1,178 @@
+"""All items that can be shown: the catalogue's by index, then those that were added since."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridgerec.data.dataset import Catalogue
+from bridgerec.errors import ArtifactError
+from bridgerec.serving.additions import Additions
+from bridgerec.serving.schemas import Filters, plain
+from bridgerec.serving.state import NewItem
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+TEXT = ("title", "category", "brand")
+
+
+class Labels:
+    """A column of texts as numbers, so that a filter looks at each distinct text once."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.number: dict[str, int] = {}
+        self.codes = np.array([self.code(text) for text in texts], dtype=np.int32)
+
+    def code(self, text: str) -> int:
+        return self.number.setdefault(text, len(self.number))
+
+    def where(self, wanted: Sequence[str], prefix: bool) -> NDArray[np.bool_]:
+        """Which texts are (or begin with) one of `wanted`, by code; letter case is ignored."""
+        folded = tuple(w.casefold() for w in wanted)
+        if prefix:
+            fit = [text.casefold().startswith(folded) for text in self.number]
+        else:
+            fit = [text.casefold() in folded for text in self.number]
+        return np.array(fit, dtype=bool)
+
+
+class Shelf:
+    """`columns` are lists by global index; `index` finds it by domain and item id.
+
+    `vectors_path` is the bundle's `vectors.safetensors` (float16); read on first use.
+    """
+
+    def __init__(self, catalogue: Catalogue, vectors_path: Path | None = None) -> None:
+        self.catalogue = catalogue
+        self._vectors_path = vectors_path
+        items, n = catalogue.items, len(catalogue)
+        self.domains: list[str] = items["domain"].to_list()
+        self.columns: dict[str, list[Any]] = {"item_id": items["item_id"].to_list()}
+        for name in TEXT:
+            known = name in items.columns
+            self.columns[name] = items[name].fill_null("").to_list() if known else [""] * n
+        image = "image" in items.columns
+        self.columns["image"] = items["image"].to_list() if image else [None] * n
+        price = items["price"].to_list() if "price" in items.columns else [None] * n
+        self.price = np.array([np.nan if p is None else p for p in price], dtype=np.float64)
+        self.category, self.brand = (Labels(self.columns[c]) for c in ("category", "brand"))
+        self.index: dict[str, dict[str, int]] = {}
+        for domain in catalogue.domains:
+            block = catalogue.block(domain)
+            ids = self.columns["item_id"][block]
+            self.index[domain] = dict(zip(ids, range(block.start, block.stop), strict=True))
+        self.added = Additions(n)
+        self.seen = 0  # the newest addition that was taken in, by the store's numbers
+
+    @cached_property
+    def vectors(self) -> Floats:
+        """Unit vectors of the catalogue's items, (n_items, size).
+
+        Raises:
+            ArtifactError: the bundle holds none.
+        """
+        from safetensors.numpy import load_file
+
+        if self._vectors_path is None or not self._vectors_path.is_file():
+            raise ArtifactError("this release was packaged without item vectors. Package it again.")
+        found: Floats = load_file(self._vectors_path)["vectors"].astype(np.float32)
+        return found
+
+    def vector(self, items: Ints) -> Floats:
+        """Unit vectors of any items, (len(items), size)."""
+        n = len(self.catalogue)
+        found = self.vectors[np.minimum(items, n - 1)]
+        found[items >= n] = self.added.vectors[items[items >= n] - n]
+        return found
+
+    def cosines(self, vector: Floats, domain: str) -> Floats:
+        """Cosine to each item of a domain, in the order of `choices`."""
+        added = self.added.of_domain(domain)
+        known = self.vectors[self.catalogue.block(domain)] @ vector
+        if not len(added):
+            return known
+        return np.concatenate([known, self.added.vectors[added - len(self.catalogue)] @ vector])
+
+    def choices(self, domain: str) -> Ints:
+        """Global indices of a domain's items: the catalogue's, then added ones."""
+        block = self.catalogue.block(domain)
+        return np.concatenate([np.arange(block.start, block.stop), self.added.of_domain(domain)])
+
+    def places(self, domain: str, items: Sequence[int]) -> list[int]:
+        """Where `choices` has items; those of other domains are left out."""
+        block, added = self.catalogue.block(domain), self.added.of_domain(domain)
+        size = block.stop - block.start
+        later = dict(zip(added.tolist(), range(size, size + len(added)), strict=True))
+        found = [i - block.start if block.start <= i < block.stop else later.get(i) for i in items]
+        return [place for place in found if place is not None]
+
+    def take(self, rows: Sequence[tuple[int, NewItem]], vectors: Floats | None) -> None:
+        """Take in additions with their numbers in the store and their vectors (len(rows), size)."""
+        for place, (number, item) in enumerate(rows):
+            self.seen = max(self.seen, number)
+            if item.domain not in self.index or vectors is None:
+                continue  # of another release's domain
+            self._put(item, vectors[place])
+
+    def _put(self, item: NewItem, vector: Floats) -> None:
+        own, n = self.index[item.domain], len(self.catalogue)
+        at = own.get(item.item_id)
+        if at is None:
+            at = len(self.domains)
+            self.domains.append(item.domain)
+            for column in self.columns.values():
+                column.append("")
+            self.price = np.append(self.price, np.nan)
+            self.category.codes, self.brand.codes = (
+                np.append(labels.codes, 0).astype(np.int32)
+                for labels in (self.category, self.brand)
+            )
+        for name in ("item_id", "title", "category", "brand", "image"):
+            self.columns[name][at] = getattr(item, name)
+        self.price[at] = np.nan if item.price is None else item.price
+        self.category.codes[at] = self.category.code(item.category)
+        self.brand.codes[at] = self.brand.code(item.brand)
+        if at < n:
+            self.vectors[at] = vector
+        else:
+            block = self.catalogue.block(item.domain)
+            self.added.put(at, item.domain, vector, self.vectors[block], block.start)
+        own[item.item_id] = at  # last: whoever finds it finds all of it
+
+    def fits(self, items: Ints, filters: Filters) -> NDArray[np.bool_]:
+        """Which items pass the filters, shape of `items`."""
+        fit = np.ones(len(items), dtype=bool)
+        if filters.categories:
+            fit &= self.category.where(filters.categories, True)[self.category.codes[items]]
+        if filters.brands:
+            fit &= self.brand.where(filters.brands, False)[self.brand.codes[items]]
+        if filters.price_min is not None:
+            fit &= self.price[items] >= filters.price_min  # false for NaN
+        if filters.price_max is not None:
+            fit &= self.price[items] <= filters.price_max
+        return fit
+
+    def show(self, item: int) -> dict[str, Any]:
+        """What an answer tells of an item."""
+        return {
+            "domain": self.domains[item],
+            **{name: self.columns[name][item] for name in ("item_id", "title", "category")},
+            "brand": self.columns["brand"][item],
+            "price": plain(self.price[item]),
+            "image": self.columns["image"][item],
+        }
+
+    def titled(self, domain: str | None, query: str, limit: int) -> list[int]:
+        """The first `limit` items with `query` in their title, whatever its case."""
+        folded, found = query.casefold(), []
+        titles = self.columns["title"]
+        for name in [domain] if domain is not None else list(self.catalogue.domains):
+            for item in self.choices(name).tolist():
+                if folded in titles[item].casefold():
+                    found.append(item)
+                    if len(found) == limit:
+                        return found
+        return found

@@ -1,0 +1,191 @@
+"""Live state in one SQLite file, for all workers of one host.
+
+Write-ahead log with synchronous=FULL: a commit returns when it is on disk, so what was accepted
+survives kill -9 and a power cut (if the disk keeps its word).  Writers of one process share
+commits (group commit); a lock file lets processes wait their turn without polling.  Reads are
+point look-ups of microseconds and never wait for writers, so they run where they are asked.
+
+Put the folder on a local disk: SQLite's log does not work over network file systems.
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bridgerec.serving.state import Event, NewItem, Reaction, StateError, View
+from bridgerec.serving.state.writer import GroupWriter
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+  seq INTEGER PRIMARY KEY, person TEXT NOT NULL, event_id TEXT NOT NULL, domain TEXT NOT NULL,
+  item_id TEXT NOT NULL, timestamp INTEGER NOT NULL, kind TEXT NOT NULL, value REAL,
+  UNIQUE (person, event_id));
+CREATE INDEX IF NOT EXISTS events_by_time ON events (person, timestamp, seq);
+CREATE TABLE IF NOT EXISTS forgotten (person TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS items (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, item_id TEXT NOT NULL,
+  content BLOB NOT NULL, UNIQUE (domain, item_id));
+CREATE TABLE IF NOT EXISTS feedback (
+  request_id TEXT NOT NULL, kind TEXT NOT NULL, domain TEXT NOT NULL, item_id TEXT NOT NULL,
+  position INTEGER, timestamp INTEGER, received INTEGER NOT NULL,
+  PRIMARY KEY (request_id, kind, domain, item_id)) WITHOUT ROWID;
+"""
+ADD = "INSERT OR IGNORE INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+LOOK = (
+    "SELECT event_id, person, domain, item_id, timestamp, kind, value FROM events "
+    "WHERE person = ? ORDER BY timestamp DESC, seq DESC LIMIT ?"
+)
+REACT = "INSERT OR IGNORE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?)"
+Operation = Callable[[sqlite3.Connection], Any]
+
+
+class SqliteStore:
+    """A `Store` in `FOLDER/state.sqlite`.
+
+    Raises:
+        StateError: the folder cannot be made or the file cannot be opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "state.sqlite"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(folder / "state.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateError(f"the state folder {folder} cannot be written: {error}") from error
+        with self._turn(), self._named():
+            # made by one process at a time: turning the log on needs the file alone
+            self._writer = self._connect()
+            self._writer.executescript(SCHEMA)
+            self._reader = self._connect()
+        self._group: GroupWriter[Operation] = GroupWriter(self._commit, "state")
+
+    def _connect(self) -> sqlite3.Connection:
+        found = sqlite3.connect(
+            self.path, timeout=10, isolation_level=None, check_same_thread=False
+        )
+        self.path.chmod(0o600)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+            found.execute(f"PRAGMA {pragma}")
+        return found
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(
+                f"{self.path} cannot be used: {error}. Check the disk's space and the folder's "
+                "rights."
+            ) from error
+
+    def _commit(self, operations: list[Operation]) -> list[Any]:
+        with self._turn(), self._named():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                results = [operation(self._writer) for operation in operations]
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._writer.rollback()
+                raise
+        return results
+
+    async def add(self, events: Sequence[Event]) -> int:
+        rows = [
+            (e.person, e.event_id, e.domain, e.item_id, e.timestamp, e.kind, e.value)
+            for e in events
+        ]
+
+        def insert(connection: sqlite3.Connection) -> int:
+            return connection.executemany(ADD, rows).rowcount
+
+        return int(await self._group.write(insert))
+
+    async def look(self, person: str | None, limit: int, after: int) -> View:
+        with self._named():
+            events: list[Event] = []
+            gone = False
+            if person is not None:
+                gone = self._reader.execute(
+                    "SELECT 1 FROM forgotten WHERE person = ?", (person,)
+                ).fetchone() is not None  # fmt: skip
+                events = [Event(*row) for row in self._reader.execute(LOOK, (person, limit))]
+            items = self._reader.execute(
+                "SELECT number, content FROM items WHERE number > ? ORDER BY number", (after,)
+            ).fetchall()
+        return View(tuple(events[::-1]), gone, tuple((n, NewItem.load(c)) for n, c in items))
+
+    async def count(self, person: str) -> int:
+        with self._named():
+            query = "SELECT count(*) FROM events WHERE person = ?"
+            return int(self._reader.execute(query, (person,)).fetchone()[0])
+
+    async def forget(self, person: str) -> int:
+        def remove(connection: sqlite3.Connection) -> int:
+            gone = connection.execute("DELETE FROM events WHERE person = ?", (person,)).rowcount
+            connection.execute(
+                "INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (person, int(time.time()))
+            )
+            return gone
+
+        return int(await self._group.write(remove))
+
+    async def people(self, prefix: str, limit: int) -> list[str]:
+        with self._named():
+            # skips from person to person along the index instead of reading every event
+            found: list[str] = []
+            query = "SELECT person FROM events WHERE person {} ? ORDER BY person LIMIT 1"
+            row = self._reader.execute(query.format(">="), (prefix,)).fetchone()
+            while row is not None and row[0].startswith(prefix) and len(found) < limit:
+                found.append(row[0])
+                row = self._reader.execute(query.format(">"), row).fetchone()
+        return found
+
+    async def forgotten(self, persons: Sequence[str]) -> set[str]:
+        with self._named():
+            query = "SELECT 1 FROM forgotten WHERE person = ?"
+            return {p for p in persons if self._reader.execute(query, (p,)).fetchone()}
+
+    async def add_item(self, item: NewItem) -> int:
+        def insert(connection: sqlite3.Connection) -> int | None:
+            return connection.execute(
+                "INSERT OR REPLACE INTO items (domain, item_id, content) VALUES (?, ?, ?)",
+                (item.domain, item.item_id, item.dump()),
+            ).lastrowid
+
+        return int(await self._group.write(insert))
+
+    async def feedback(self, reactions: Sequence[Reaction]) -> list[Reaction]:
+        now = int(time.time())
+
+        def insert(connection: sqlite3.Connection) -> list[Reaction]:
+            return [
+                r
+                for r in reactions
+                if connection.execute(
+                    REACT,
+                    (r.request_id, r.kind, r.domain, r.item_id, r.position, r.timestamp, now),
+                ).rowcount
+            ]
+
+        found: list[Reaction] = await self._group.write(insert)
+        return found
+
+    def close(self) -> None:
+        self._group.close()
+        self._reader.close()
+        self._writer.close()
+        os.close(self._lock)
