@@ -1,19 +1,15 @@
 """The HTTP interface, as an ASGI application that BentoML mounts."""
 
 from collections.abc import Callable
-from importlib.resources import files
-from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridgerec import __version__
 from bridgerec.serving import problems
 from bridgerec.serving.live import Live
-from bridgerec.serving.routes import about, events, items, recommend, users
+from bridgerec.serving.routes import about, console, events, items, recommend, users
 
 
 class BodyLimit:
@@ -64,13 +60,5 @@ def make_app(live: Callable[[], Live], limit: int) -> FastAPI:
     problems.install(app)
     for module in (recommend, events, users, items, about):
         app.include_router(module.router(live))
-    console = Path(str(files("bridgerec.serving"))) / "console"
-    if (console / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=console, html=True), name="console")
-    else:
-
-        @app.get("/", include_in_schema=False)
-        async def root() -> RedirectResponse:
-            return RedirectResponse("/release")
-
+    app.include_router(console.router())
     return app
