@@ -1,11 +1,11 @@
-"""What a release carries of the evaluation that chose it: test results by segment, with intervals."""
+"""What a release carries of the evaluation that chose it: test results with intervals."""
 
 from typing import Any
 
 from bridgerec.config import Workspace
 from bridgerec.runtime import read_json
 
-METRICS = ("ndcg@10", "recall@10", "hr@10", "mrr@10", "coverage@10")
+METRICS = ("ndcg@10", "recall@10", "hr@10", "coverage@10")
 DIGITS = 5
 
 
