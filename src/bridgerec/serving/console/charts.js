@@ -1,13 +1,15 @@
 // Charts as SVG, each with the same numbers as a table below it.
 
 import { h, svg } from "./dom.js";
-import { short, t } from "./i18n.js";
+import { t } from "./i18n.js";
 import { table } from "./parts.js";
 
-const WIDTH = 640;
-const LEFT = 170;
+const WIDTH = 540;
+const LEFT = 150;
 const RIGHT = 70;
 const ROW = 28;
+
+const short = (n) => (n === undefined || n === null ? "–" : n.toFixed(4));
 
 /** Round steps from `low` to `high`. */
 function ticks(low, high) {
@@ -33,7 +35,7 @@ function frame(title, height, low, high, x, body) {
 }
 
 const label = (text, y) => svg("text", { class: "label", x: LEFT - 10, y: y + 4, "text-anchor": "end" },
-  text.length > 24 ? `${text.slice(0, 23)}…` : text);
+  text.length > 22 ? `${text.slice(0, 21)}…` : text);
 
 const interval = (row) => (row.low === undefined || row.low === null ? "–" : `${short(row.low)} – ${short(row.high)}`);
 

@@ -83,19 +83,20 @@ function paint() {
       choice(t("split_target"), all.map(([place, s, d]) => [place, `${splitName(s)} → ${d}`]), chosen.place, set("place")),
       choice(t("metric"), metrics.map((m) => [m, m]), chosen.metric, set("metric")),
       choice(t("segment"), Object.keys(own).map((s) => [s, segmentName(s)]), chosen.segment, set("segment"))),
-    section(t("leaderboard"), t("leaderboard_note", {
-      confidence: Math.round(found.confidence * 100), n: integer(found.people[split]?.[target]?.[chosen.segment] ?? 0),
-      seeds: found.seeds,
-    }), verdict(split, target), leaderboard(split, target)),
     h("div", { class: "two" },
-      section(t("differences"), t("differences_note"), against(split, target)),
+      section(t("leaderboard"), t("leaderboard_note", {
+        confidence: Math.round(found.confidence * 100), n: integer(found.people[split]?.[target]?.[chosen.segment] ?? 0),
+        seeds: found.seeds,
+      }), leaderboard(split, target)),
+      section(t("differences"), t("differences_note"), verdict(split, target), against(split, target))),
+    h("div", { class: "two" },
       section(t("segments"), t("segments_note"),
         choice(t("compare_with"), candidates.filter((c) => c !== released(split)).map((c) => [c, c]),
           chosen.against ?? found.baseline, set("against")),
-        segments(split, target))),
-    section(t("split_facts"), known(`split_${info.protocol}_note`, ""), h("p", { class: "small" },
-      t("split_rows", Object.fromEntries(Object.entries(info.rows).map(([k, v]) => [k, integer(v)]))), " ",
-      h("code", {}, info.hash))),
+        segments(split, target)),
+      section(t("split_facts"), known(`split_${info.protocol}_note`, ""), h("p", { class: "small" },
+        t("split_rows", Object.fromEntries(Object.entries(info.rows).map(([k, v]) => [k, integer(v)]))), " ",
+        h("code", {}, info.hash)))),
   ], byId("title-evidence"));
 }
 

@@ -6,6 +6,7 @@ import { byId, h, replace } from "./dom.js";
 import { known, short, t } from "./i18n.js";
 import { copyable, table, trouble, waiting } from "./parts.js";
 
+const ROUTES = ["warm", "cold_start", "unknown"];
 const isHash = (value) => typeof value === "string" && /^[0-9a-f]{12,}(\.dir)?$/.test(value);
 const isLeaf = (value) => value === null || typeof value !== "object";
 const isEmpty = (value) => Object.keys(value).length === 0;
@@ -52,8 +53,8 @@ function paint(dossier) {
   return [
     h("div", { class: "two" },
       h("section", { class: "card" }, h("h2", {}, t("who_answers")),
-        table(t("who_answers"), [t("route"), t("candidate"), t("whom")], Object.entries(routes).map(([route, name]) =>
-          [h("span", { class: `state ${route}` }, known(`route_${route}`, route)), h("b", {}, name), t(`route_${route}_why`)])),
+        table(t("who_answers"), [t("route"), t("candidate"), t("whom")], ROUTES.filter((r) => r in routes).map((route) =>
+          [h("span", { class: `state ${route}` }, known(`route_${route}`, route)), h("b", {}, routes[route]), t(`route_${route}_why`)])),
         h("h3", {}, t("gate")),
         h("p", { class: "soft small" }, t("gate_note", decision)),
         h("ul", { class: "plain" }, decision.reasons.map((reason) => h("li", {}, reason)))),

@@ -48,6 +48,9 @@ function head() {
     h("p", { class: "soft small" }, why),
     answer.understood ? h("p", { class: "note" }, `${t("understood")} ${answer.understood}`) : null,
     answer.notes.map((note) => h("p", { class: "note" }, note)),
+    // the encoder may still have been on its way
+    answer.notes.length && state.wish.trim()
+      ? h("div", {}, h("button", { type: "button", "data-focus": "again", onclick: () => ask() }, t("ask_again"))) : null,
   ];
 }
 
