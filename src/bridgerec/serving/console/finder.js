@@ -31,10 +31,15 @@ export function finder({ input, list, look, show, choose, keepOpen = false }) {
   });
   const soon = debounced(() => { if (open) search(); }, 150);
   input.addEventListener("input", () => { open = true; soon(); });
-  input.addEventListener("focus", () => { if (!open) { open = true; search(); } });
+  const unfold = () => { if (!open) { open = true; search(); } };
+  input.addEventListener("focus", unfold);
+  input.addEventListener("click", unfold); // it may have been closed without leaving it
   const group = input.closest(".finder");
   group.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && open) { close(); input.focus(); open = false; }
+    if (event.key === "Escape" && open) {
+      input.focus();
+      close();
+    }
     if (event.key === "Enter" && event.target === input) {
       event.preventDefault();
       list.querySelector("button")?.click();
@@ -42,6 +47,7 @@ export function finder({ input, list, look, show, choose, keepOpen = false }) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step || event.target.tagName === "SELECT") return;
     event.preventDefault();
+    unfold();
     const stops = [input, ...list.querySelectorAll("button")];
     stops[Math.max(0, Math.min(stops.length - 1, stops.indexOf(document.activeElement) + step))].focus();
   });

@@ -45,7 +45,7 @@ class Console:
         self.asked: list[Any] = []
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("request", self.asked.append)
+        self.page.on("request", lambda request: self.asked.append(request))
 
     def _heard(self, message: Any) -> None:
         where = message.location.get("url", "")
