@@ -33,7 +33,7 @@ def url(
 ) -> Iterator[str]:
     bento = tmp_path_factory.mktemp("console") / "bento"
     shutil.copytree(finished.bento, bento)
-    with running(bento) as found:
+    with running(bento, timeout=180) as found:
         yield found
 
 

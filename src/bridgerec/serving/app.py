@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -61,4 +62,14 @@ def make_app(live: Callable[[], Live], limit: int) -> FastAPI:
     for module in (recommend, events, users, items, about):
         app.include_router(module.router(live))
     app.include_router(console.router())
+    app.mount("/", nothing, name="nothing")
     return app
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Every other path, so that BentoML does not answer it in another shape.
+
+    Raises:
+        HTTPException: 404.
+    """
+    raise HTTPException(404, f"there is no path {scope['path']}")
