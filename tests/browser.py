@@ -98,7 +98,7 @@ class Console:
         return items
 
     def history(self) -> list[str]:
-        titles: list[str] = self.page.locator("#history .grow").all_inner_texts()
+        titles: list[str] = self.page.locator("#history .title").all_inner_texts()
         return titles
 
 

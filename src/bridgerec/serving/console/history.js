@@ -31,7 +31,7 @@ function entry(item, place) {
     "aria-label": t(`entry_${what}`, { title: item.title }), title: t(`entry_${what}`, { title: item.title }),
     onclick: f,
   }, sign);
-  return h("li", {}, badge(item.domain), h("span", { class: "grow clip", title: item.title }, item.title),
+  return h("li", {}, h("div", { class: "grow" }, h("p", { class: "title" }, item.title), badge(item.domain)),
     act("up", "↑", () => move(place, -1), place === 0),
     act("down", "↓", () => move(place, 1), place === state.history.length - 1),
     act("remove", "✕", () => remove(item)));

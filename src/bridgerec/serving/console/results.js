@@ -37,10 +37,12 @@ const ask = newest(async (signal) => {
 const soon = debounced(ask, PAUSE);
 
 function head() {
+  const several = Object.keys(answer.routes).length > 1;
   const routes = Object.entries(answer.routes).map(([domain, route]) => h("span", { class: "route" },
-    Object.keys(answer.routes).length > 1 ? badge(domain) : null,
+    several ? badge(domain) : null,
     h("span", { class: `state ${route}`, title: t(`route_${route}_why`) }, t(`route_${route}`))));
-  const why = [...new Set(Object.values(answer.routes))].map((route) => t(`route_${route}_why`)).join(" ");
+  const why = Object.entries(answer.routes)
+    .map(([domain, route]) => (several ? `${domain}: ` : "") + t(`route_${route}_why`)).join(" ");
   return [
     h("p", { class: "facts" }, routes,
       h("span", {}, `${t("candidate")} `, h("b", {}, answer.candidate)),
