@@ -1,7 +1,7 @@
 // Small things that several views show.
 
 import { h } from "./dom.js";
-import { short, t } from "./i18n.js";
+import { t } from "./i18n.js";
 import { state } from "./state.js";
 
 /** A domain's name; domains keep their colour in every view. */
@@ -24,7 +24,7 @@ export function waiting() {
   return h("p", { class: "soft waiting", role: "status" }, t("loading"));
 }
 
-export const signed = (n) => (n > 0 ? `+${short(n)}` : short(n));
+export const signed = (n) => `${n > 0 ? "+" : ""}${n.toFixed(2)}`;
 
 /** A table: `head` texts, `rows` of cells; the first cell of a row is its header. */
 export function table(caption, head, rows) {
