@@ -41,6 +41,7 @@ function form(status) {
 function paint(status) {
   if (status.plan) Object.assign(draft, { ...status.plan, percent: Math.round(status.plan.weight * 100) });
   replace(place(), [title(), h("p", { class: "soft small" }, t("canary_note")), facts(status), form(status)], byId("title-canary"));
+  if (status.state === "loading" && !byId("view-release").hidden) setTimeout(open, 2000);
 }
 
 async function act(method, body) {
