@@ -42,7 +42,9 @@ export function choice(label, options, value, onchange) {
       options.map(([option, text]) => h("option", { value: option, selected: option === value }, text))));
 }
 
+/** A button that copies; null where the browser does not let pages do that (plain http elsewhere). */
 export function copyable(text) {
+  if (!navigator.clipboard) return null;
   const button = h("button", { type: "button", class: "quiet tiny", "aria-label": `${t("copy")} ${text}` }, t("copy"));
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(text);
