@@ -66,7 +66,8 @@ def ready(url: str) -> None:
     """Waits until the service has loaded its text encoder."""
     limit = time.monotonic() + 120
     while time.monotonic() < limit:
-        if httpx.post(f"{url}/search", json={"text": "x", "target": "films"}).status_code == 200:
+        question = {"text": "x", "target": "films"}
+        if httpx.post(f"{url}/search", json=question, timeout=30).status_code == 200:
             return
         time.sleep(1)
     raise AssertionError("the encoder was not loaded within two minutes")
