@@ -458,3 +458,22 @@ def test_the_sources_stay_small() -> None:
     sizes = {f.name: len(f.read_text(encoding="utf-8").splitlines()) for f in folder.iterdir()}
     assert max(sizes.values()) <= 200, sizes
     assert sum(f.stat().st_size for f in folder.iterdir()) < 150_000
+
+
+def test_the_release_carries_the_figures_of_the_evaluation(finished: Workspace) -> None:
+    carried = read_json(find_bundle(finished.bento) / "evaluation.json")
+    folder = finished.reports / "evaluation"
+    metrics = read_json(folder / "metrics.json")
+    for split, candidates in metrics["test"].items():
+        for candidate, targets in candidates.items():
+            for target, segments in targets.items():
+                found = carried["test"][split][target][candidate]
+                assert found.keys() == segments.keys()
+                for segment, values in segments.items():
+                    for name in ("value", "low", "high"):
+                        exact = values["ndcg@10"][name]
+                        assert found[segment]["ndcg@10"][name] == pytest.approx(exact, abs=1e-5)
+    released = set(carried["released"].values())
+    rows = [r for r in read_json(folder / "comparisons.json") if r["candidate"] in released]
+    assert len(carried["comparisons"]) == len(rows) > 0
+    assert carried["comparisons"][0]["mean"] == pytest.approx(rows[0]["mean"], abs=1e-5)
