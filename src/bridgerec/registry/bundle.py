@@ -9,6 +9,7 @@ import polars as pl
 
 from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError
+from bridgerec.registry.evidence import evidence
 from bridgerec.runtime import file_hash, read_json, write_json
 
 PARTS = (
@@ -60,7 +61,7 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
         stored["timestamp"] = rows["timestamp"].to_numpy().astype(np.int64)
     save_file(stored, folder / "histories.safetensors")
     write_words(workspace, folder)
-    shutil.copy(workspace.reports / "evaluation" / "summary.json", folder / "evaluation.json")
+    write_json(folder / "evaluation.json", evidence(workspace))
     write_json(folder / "dossier.json", dossier)
     service = workspace.params.service.model_dump(mode="json")
     hashes = {name: file_hash(folder / name) for name in PARTS if (folder / name).exists()}

@@ -1,12 +1,8 @@
 """The HTTP interface, as an ASGI application that BentoML mounts."""
 
 from collections.abc import Callable
-from importlib.resources import files
-from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -14,7 +10,7 @@ from bridgerec import __version__
 from bridgerec.serving import problems
 from bridgerec.serving.canary import canary_routes
 from bridgerec.serving.live import Live
-from bridgerec.serving.routes import about, events, items, recommend, users
+from bridgerec.serving.routes import about, console, events, items, recommend, users
 
 
 def make_app(live: Callable[[], Live]) -> FastAPI:
@@ -25,16 +21,8 @@ def make_app(live: Callable[[], Live]) -> FastAPI:
     for module in (recommend, events, users, items, about):
         app.include_router(module.router(live))
     app.include_router(canary_routes(lambda: live().releases))
-    console = Path(str(files("bridgerec.serving"))) / "console"
-    if (console / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=console, html=True), name="console")
-    else:
-
-        @app.get("/", include_in_schema=False)
-        async def root() -> RedirectResponse:
-            return RedirectResponse("/release")
-
-        app.mount("/", nothing, name="nothing")
+    app.include_router(console.router())
+    app.mount("/", nothing, name="nothing")
     return app
 
 

@@ -1,0 +1,479 @@
+"""The console in a real browser, against the built Bento: by clicks and by keys."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bridgerec.config import Workspace
+from bridgerec.registry.bundle import find_bundle
+from bridgerec.runtime import read_json
+from bridgerec.serving.launch import running
+from browser import Console, gate, started
+
+pytestmark = pytest.mark.slow
+VIEWS = ("recommend", "people", "evidence", "release")
+# a service without a second release answers 404 there, which the browser logs
+CANARY = "/admin/canary"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with started() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def url(
+    browser: Any, finished: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    bento = tmp_path_factory.mktemp("console") / "bento"
+    shutil.copytree(finished.bento, bento)
+    with running(bento, timeout=180) as found:
+        yield found
+
+
+@pytest.fixture
+def visit(browser: Any, url: str) -> Iterator[Callable[..., Console]]:
+    """Opens a console; what any of them did wrong comes out at the end."""
+    consoles: list[Console] = []
+
+    def new(at: str = url, **options: Any) -> Console:
+        consoles.append(Console(browser, at, **options))
+        return consoles[-1]
+
+    yield new
+    for console in consoles:
+        console.close()
+
+
+def add(page: Any, domain: str, place: int) -> str:
+    """Adds the item at `place` of a domain's first items to the history; its title."""
+    page.select_option("#item-domain", domain)
+    page.click("#item-input")
+    row = page.locator("#item-list button", has=page.locator(f".badge:text-is('{domain}')"))
+    title: str = row.nth(place).locator(".grow").inner_text()
+    row.nth(place).click()
+    page.keyboard.press("Escape")
+    return title
+
+
+def ready(url: str) -> None:
+    """Waits until the service has loaded its text encoder."""
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit:
+        question = {"text": "x", "target": "films"}
+        if httpx.post(f"{url}/search", json=question, timeout=30).status_code == 200:
+            return
+        time.sleep(1)
+    raise AssertionError("the encoder was not loaded within two minutes")
+
+
+def test_a_history_built_by_clicks_changes_the_list(visit: Callable[..., Console]) -> None:
+    console = visit()
+    page = console.open()
+    general = console.settled()
+    assert general["route"] == "unknown"
+    assert len(console.shown()) == 10
+    first, second = add(page, "books", 0), add(page, "kitchenware", 2)
+    assert console.history() == [first, second]
+    carried = console.settled()
+    assert carried["route"] == "cold_start"
+    assert carried["items"] != general["items"]
+    assert page.locator("#answer .state").inner_text() == "new here, known elsewhere"
+    assert carried["candidate"] in page.locator("#answer").inner_text()
+    assert carried["release"] in page.locator("#answer").inner_text()
+
+    page.locator("#history li").last.get_by_role("button", name="older").click()
+    assert console.history() == [second, first]
+    console.settled()
+    assert [e["domain"] for e in console.questions()[-1][1]["history"]] == ["kitchenware", "books"]
+
+    chosen = console.shown()[3]
+    page.locator(f"[data-item='{chosen}'] button").click()
+    assert console.settled()["route"] == "warm"
+    assert chosen not in console.shown()
+    assert len(console.history()) == 3
+    for _ in range(3):
+        page.locator("#history button", has_text="✕").first.click()
+    assert console.settled()["items"] == general["items"]
+    assert "liked, in any domain" in page.locator("#history-note").inner_text()
+
+
+def test_several_targets_and_a_number(visit: Callable[..., Console]) -> None:
+    console = visit()
+    page = console.open()
+    page.locator("#targets label", has_text="books").click()
+    page.fill("#k", "7")
+    found = console.settled()
+    assert sorted(found["target"]) == ["books", "films"]
+    assert len(console.shown()) == 7
+    page.locator("#targets label", has_text="films").click()
+    page.locator("#targets label", has_text="books").click()  # the last one cannot be taken away
+    assert console.settled()["target"] == ["books"]
+    assert page.locator("#targets input:checked").count() == 1
+
+
+def test_quick_changes_ask_once(visit: Callable[..., Console]) -> None:
+    console = visit()
+    page = console.open()
+    console.settled()
+    before = len(console.questions())
+    for k in range(2, 10):
+        page.fill("#k", str(k))
+    assert len(console.settled()["items"]) == 9
+    assert len(console.questions()) - before <= 2
+
+
+def test_wish_search_variety_and_filters(visit: Callable[..., Console], url: str) -> None:
+    ready(url)
+    console = visit(expected=("/recommend",))  # a price range that is refused
+    page = console.open()
+    add(page, "books", 1)
+    plain = console.settled()
+    page.fill("#wish", "a stormy sea and a lighthouse")
+    wished = console.settled()
+    assert console.questions()[-1][1]["wish"] == "a stormy sea and a lighthouse"
+    assert wished["items"] != plain["items"]
+    page.select_option("#manner", "search")
+    page.locator("#personal").fill("0")
+    searched = console.settled()
+    assert console.questions()[-1][0] == "/search"
+    assert searched["understood"] in page.locator("#answer").inner_text()
+    assert page.locator("#diversity").is_disabled()
+    page.fill("#wish", "")
+    assert console.settled()["items"] == plain["items"]
+
+    page.locator("#more summary").click()
+    page.locator("#diversity").fill("0.8")
+    console.settled()
+    assert console.questions()[-1][1]["diversity"] == 0.8
+    page.locator("#diversity").fill("0")
+    category = plain["items"][0]["category"].split(" > ")[1]
+    prefix = plain["items"][0]["category"].partition(category)[0] + category
+    page.fill("#categories", prefix)
+    kept = console.settled()
+    assert kept["items"]
+    assert all(item["category"].startswith(prefix) for item in kept["items"])
+    brand = kept["items"][0]["brand"]
+    page.fill("#brands", brand)
+    assert {item["brand"] for item in console.settled()["items"]} == {brand}
+    page.fill("#categories", "No such thing")
+    page.locator("#items", has_text="No item is left").wait_for()
+    page.fill("#categories", "")
+    page.fill("#price-min", "5")
+    page.fill("#price-max", "2")
+    trouble = page.locator("#answer .trouble")
+    assert "price_min 5 is above price_max 2" in trouble.inner_text()
+    page.fill("#price-max", "")
+    page.fill("#price-min", "")
+    assert {item["brand"] for item in console.settled()["items"]} == {brand}
+
+
+def test_reasons_are_told(visit: Callable[..., Console]) -> None:
+    page = visit().open()
+    text = page.evaluate(
+        """async () => {
+          const { card } = await import("/console/item.js");
+          const item = {rank: 2, domain: "films", item_id: "x", title: "Ahoy", category: "A > B",
+            brand: "", price: 3, image: null, score: -1.5, explanation: {
+              because: [{domain: "books", item_id: "b", title: "Moby", contribution: 0.52}],
+              shared: ["sea"], moved: [{rule: "Quota", from: 5, to: 2}]}};
+          return card(item, 0.5, 3).textContent;
+        }"""
+    )
+    for part in ("Because of", "Moby", "+0.52", "sea", "Quota", "from rank 5 to 2", "3.00", "▲3"):
+        assert part in text
+
+
+def test_chinese_stays_chosen(visit: Callable[..., Console]) -> None:
+    console = visit(expected=(CANARY,))
+    page = console.open()
+    page.click("text=中文")
+    assert page.locator("nav a").all_inner_texts() == ["推荐", "用户", "评测", "发布"]
+    assert page.get_attribute("html", "lang") == "zh-Hans"
+    assert page.locator("#answer .state").inner_text() == "尚无所知"
+    page.reload()
+    page.locator("#items li").first.wait_for()
+    assert page.title() == "BridgeRec 控制台"
+    page.click("text=评测")
+    page.locator("h2", has_text="排行榜").wait_for()
+    page.click("text=EN")
+    page.locator("h2", has_text="Leaderboard").wait_for()
+
+
+def test_both_languages_say_the_same_things(visit: Callable[..., Console]) -> None:
+    page = visit().open()
+    found = page.evaluate(
+        """async () => {
+          const { english, chinese } = await import("/console/words.js");
+          const holes = (text) => [...text.matchAll(/\\{\\w+\\}/g)].map(String).sort().join();
+          const used = [...document.querySelectorAll("[data-t], [data-t-label], [data-t-hint]")]
+            .flatMap((e) => [e.dataset.t, e.dataset.tLabel, e.dataset.tHint]).filter(Boolean);
+          return {
+            english: Object.keys(english).sort(), chinese: Object.keys(chinese).sort(), used,
+            uneven: Object.keys(english).filter((k) => holes(english[k]) !== holes(chinese[k])),
+          };
+        }"""
+    )
+    assert found["english"] == found["chinese"]
+    assert set(found["used"]) <= set(found["english"])
+    assert found["uneven"] == []
+
+
+def test_evidence_has_a_bar_for_each_candidate(
+    visit: Callable[..., Console], finished: Workspace
+) -> None:
+    evaluation = read_json(find_bundle(finished.bento) / "evaluation.json")
+    split, targets = next(iter(evaluation["test"].items()))
+    target, candidates = next(iter(targets.items()))
+    console = visit()
+    page = console.open("evidence")
+    bars = page.locator("figure", has=page.locator(".mark")).first
+    bars.locator(".mark").first.wait_for()
+    for metric in ("ndcg@10", "recall@10"):
+        page.get_by_label("Metric").select_option(metric)
+        expected = sorted((c["all"][metric]["value"] for c in candidates.values()), reverse=True)
+        assert bars.locator(".mark").count() == len(candidates)
+        assert bars.locator(".whisker").count() == len(candidates)
+        assert bars.locator(".value").all_text_contents() == [f"{v:.4f}" for v in expected]
+        widths = [float(w.get_attribute("width")) for w in bars.locator(".mark").all()]
+        assert widths == sorted(widths, reverse=True)
+        assert widths[-1] < widths[0]
+    assert page.locator(".mark.best").count() == 1
+    others = len(candidates) - 1
+    assert page.locator("figure .ahead, figure .behind, figure .unsure").count() == others
+    segment = next(s for s in candidates["popularity"] if s != "all")
+    page.get_by_label("Segment").select_option(segment)
+    best = max(c[segment]["recall@10"]["value"] for c in candidates.values())
+    assert bars.locator(".value").first.text_content() == f"{best:.4f}"
+    assert evaluation["splits"][split]["hash"] in page.locator("#evidence").inner_text()
+    bars.locator("summary").click()
+    assert bars.locator("tbody tr").count() == len(candidates)
+    assert target in page.get_by_label("People and target").locator("option:checked").inner_text()
+
+
+def test_the_release_shows_every_hash(visit: Callable[..., Console], finished: Workspace) -> None:
+    dossier = read_json(find_bundle(finished.bento) / "dossier.json")
+    page = visit(expected=(CANARY,)).open("release")
+    chain = page.locator(".chain")
+    chain.wait_for()
+    champion = dossier["champion"]
+    for part in (dossier["data_hash"], dossier["release"], champion["models_sha256"]):
+        assert part in chain.inner_text()
+    page.locator(".tree summary", has_text="versions").click()
+    assert dossier["versions"]["torch"] in page.locator(".tree").first.inner_text()
+    assert page.locator("#canary h2").inner_text() == "A second release"
+
+
+def test_a_person_is_looked_up_recorded_and_forgotten(
+    visit: Callable[..., Console], url: str
+) -> None:
+    user = httpx.get(f"{url}/users", params={"limit": 50}).json()["users"][17]
+    before = httpx.get(f"{url}/users/{user}").json()
+    console = visit()
+    page = console.open()
+    page.fill("#person-input", user)
+    page.locator("#person-list button", has_text=user).first.click()
+    assert page.locator("#person-chosen strong").inner_text() == user
+    assert console.settled()["route"] in ("warm", "cold_start")
+    added = add(page, "films", 4)
+    page.get_by_role("button", name=f"Record as events of {user}").click()
+    page.locator("#history li").first.wait_for(state="detached")
+    stored = httpx.get(f"{url}/users/{user}").json()
+    assert stored["stored"] == before["stored"] + 1
+
+    page.click("text=What is known")
+    page.locator("#person-page tbody tr").first.wait_for()
+    assert page.locator("#person-page tbody tr").count() == len(stored["events"])
+    assert added in page.locator("#person-page tbody tr", has_text="live").inner_text()
+    page.click("text=Forget this person")
+    page.click("#confirm-dialog >> text=Cancel")
+    assert httpx.get(f"{url}/users/{user}").json()["known"]
+    page.click("text=Forget this person")
+    page.click("#confirm-yes")
+    page.locator("#person-page", has_text="is forgotten").wait_for()
+    assert not httpx.get(f"{url}/users/{user}").json()["known"]
+    page.click("nav >> text=Recommend")
+    assert console.settled()["route"] == "unknown"
+
+
+def tab_to(page: Any, selector: str, most: int = 40) -> None:
+    """Presses Tab until the focus is there; every stop on the way shows that it has it."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        seen = page.evaluate(
+            """() => { const e = document.activeElement;
+              const marked = e.matches(".chip input") ? e.nextElementSibling : e;
+              return getComputedStyle(marked).outlineStyle !== "none"; }"""
+        )
+        assert seen, page.evaluate("document.activeElement.outerHTML")
+        if page.evaluate("s => document.activeElement.matches(s)", selector):
+            return
+    raise AssertionError(f"{selector} was not reached by {most} tabs")
+
+
+def test_the_keyboard_alone_is_enough(visit: Callable[..., Console]) -> None:
+    console = visit()
+    page = console.open()
+    console.settled()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    tab_to(page, "#item-input")
+    with page.expect_response(lambda answer: "query=a" in answer.url):
+        page.keyboard.type("a")
+    page.wait_for_timeout(300)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    title = page.evaluate("document.activeElement.querySelector('.grow').textContent")
+    page.keyboard.press("Enter")
+    assert console.history() == [title]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "item-input"
+    assert page.locator("#item-list li").count() == 0
+    tab_to(page, "[data-focus^=down-]:not(:disabled)")
+    page.keyboard.press("Enter")
+    assert console.history()[1] == title
+    tab_to(page, "[data-focus^=remove-]")
+    page.keyboard.press("Enter")
+    assert len(console.history()) == 1
+    focused = page.evaluate("document.activeElement.id || document.activeElement.dataset.focus")
+    assert focused  # the focus did not fall back to the top
+    tab_to(page, "#targets input[value=books]")
+    page.keyboard.press("Space")
+    assert "books" in console.settled()["target"]
+    tab_to(page, "[data-focus^=add-]")
+    page.keyboard.press("Enter")
+    assert len(console.history()) == 2
+    console.settled()
+    assert "recommendations from" in page.locator("#said").inner_text()
+
+
+def test_a_key_is_asked_for(visit: Callable[..., Console], url: str) -> None:
+    with gate(url, "the-right-key") as at:
+        console = visit(at, expected=(at,))
+        page = console.page
+        page.goto(at)
+        page.locator("#key-dialog[open]").wait_for()
+        assert "holders of a key" in page.locator("#key-why").inner_text()
+        page.fill("#key", "a-wrong-key")
+        page.keyboard.press("Enter")
+        page.locator("#key-why", has_text="does not accept").wait_for()
+        page.fill("#key", "the-right-key")
+        page.click("text=Use this key")
+        page.locator("#items li").first.wait_for()
+        assert len(console.shown()) == 10
+        assert page.evaluate("Object.values(sessionStorage)") == ["the-right-key"]
+        assert "the-right-key" not in page.evaluate("JSON.stringify(localStorage)")
+        page.reload()
+        page.locator("#items li").first.wait_for()
+        page.click("#key-button")
+        page.click("text=Forget the key")
+        page.reload()
+        page.locator("#key-dialog[open]").wait_for()
+        page.keyboard.press("Escape")
+        assert "no" in page.locator("#answer .trouble").inner_text()
+
+
+def test_a_lost_connection_is_told_and_can_be_tried_again(visit: Callable[..., Console]) -> None:
+    console = visit(expected=("/recommend",))
+    page = console.open()
+    console.settled()
+    console.context.set_offline(True)
+    page.fill("#k", "4")
+    page.locator("#answer .trouble", has_text="cannot be reached").wait_for()
+    assert page.locator("#items li").count() == 0
+    console.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.locator("#items li").first.wait_for()
+    assert len(console.settled()["items"]) == 4
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_phone_shows_everything_without_scrolling_sideways(
+    visit: Callable[..., Console], language: str
+) -> None:
+    console = visit(expected=(CANARY,), viewport={"width": 390, "height": 844})
+    page = console.open()
+    page.click(f"[data-language={language}]")
+    for view in VIEWS:
+        console.open(view)
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, view
+
+
+# foreground and background, as named in base.css; WCAG AA wants 4.5
+PAIRS = [
+    ("ink", "paper"), ("ink", "ground"), ("ink", "raised"), ("ink", "tint"), ("soft", "paper"),
+    ("soft", "ground"), ("soft", "raised"), ("accent", "paper"), ("accent", "tint"),
+    ("on-accent", "accent"), ("good", "good-tint"), ("warn", "warn-tint"), ("bad", "bad-tint"),
+    ("bad", "paper"), *((f"d{n}", "paper") for n in range(6)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_read(visit: Callable[..., Console], scheme: str) -> None:
+    page = visit(color_scheme=scheme).open()
+
+    def luminance(name: str) -> float:
+        text = page.evaluate(
+            "n => getComputedStyle(document.documentElement).getPropertyValue(n)", f"--{name}"
+        ).strip()
+        channels = [int(text[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+
+    poor = {}
+    for front, back in PAIRS:
+        dark, light = sorted((luminance(front), luminance(back)))
+        if (light + 0.05) / (dark + 0.05) < 4.5:
+            poor[front, back] = round((light + 0.05) / (dark + 0.05), 2)
+    assert not poor
+
+
+def test_files_are_guarded_and_cached(url: str) -> None:
+    page = httpx.get(url)
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "<script>" not in page.text
+    assert "style=" not in page.text
+    script = httpx.get(f"{url}/console/app.js")
+    assert script.headers["content-type"].startswith("text/javascript")
+    again = httpx.get(f"{url}/console/app.js", headers={"if-none-match": script.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert httpx.get(f"{url}/console/..%2Fservice.py").status_code == 404
+    assert httpx.get(f"{url}/console/none.js").status_code == 404
+
+
+def test_the_sources_stay_small() -> None:
+    folder = Path(__file__).parents[2] / "src" / "bridgerec" / "serving" / "console"
+    sizes = {f.name: len(f.read_text(encoding="utf-8").splitlines()) for f in folder.iterdir()}
+    assert max(sizes.values()) <= 200, sizes
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 150_000
+
+
+def test_the_release_carries_the_figures_of_the_evaluation(finished: Workspace) -> None:
+    carried = read_json(find_bundle(finished.bento) / "evaluation.json")
+    folder = finished.reports / "evaluation"
+    metrics = read_json(folder / "metrics.json")
+    for split, candidates in metrics["test"].items():
+        for candidate, targets in candidates.items():
+            for target, segments in targets.items():
+                found = carried["test"][split][target][candidate]
+                assert found.keys() == segments.keys()
+                for segment, values in segments.items():
+                    for name in ("value", "low", "high"):
+                        exact = values["ndcg@10"][name]
+                        assert found[segment]["ndcg@10"][name] == pytest.approx(exact, abs=1e-5)
+    released = set(carried["released"].values())
+    rows = [r for r in read_json(folder / "comparisons.json") if r["candidate"] in released]
+    assert len(carried["comparisons"]) == len(rows) > 0
+    assert carried["comparisons"][0]["mean"] == pytest.approx(rows[0]["mean"], abs=1e-5)
