@@ -68,6 +68,11 @@ def problem(request: Request, status: int, error: str, message: str, remedy: str
     return answer(content, status)
 
 
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where in a request something is wrong, without pydantic's names of a union's branches."""
+    return ".".join(str(part) for part in loc[1:] if "[" not in str(part)) or "body"
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application look like this."""
 
@@ -81,9 +86,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        wrong = [
-            f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors()
-        ]
+        wrong = [f"{_place(e['loc'])}: {e['msg']}" for e in error.errors()]
         return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
 
     @app.exception_handler(HTTPException)

@@ -25,11 +25,11 @@ def _words(text: str) -> str:
     return text
 
 
-# a lone surrogate is legal in JSON, but can neither be stored nor answered
-Text = Annotated[str, AfterValidator(_utf8)]
-Name = Annotated[Text, Field(min_length=1, max_length=200)]  # a domain, a kind, a brand
-Id = Annotated[Text, Field(min_length=1, max_length=500)]
-Loose = Annotated[Text, Field(max_length=LONGEST_TEXT)]
+# a lone surrogate is legal in JSON, but can neither be stored nor answered; lengths come first, so
+# that a message speaks of characters
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_utf8)]  # domain, brand…
+Id = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_utf8)]
+Loose = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_utf8)]
 Free = Annotated[Loose, AfterValidator(_words)]
 Moment = Annotated[int, Field(ge=0, lt=2**53)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
