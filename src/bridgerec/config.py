@@ -49,7 +49,7 @@ class Domain(Strict):
 
     `interaction_columns` and `item_columns` map a standard name (`user_id`, `item_id`,
     `timestamp`, `kind`, `value`, `position`; `item_id`, `title`, `description`, `category`,
-    `brand`, `image`) to the table's own column name.  Names that are not listed keep the
+    `brand`, `image`, `price`) to the table's own column name.  Names that are not listed keep the
     standard name.
     """
 

@@ -28,8 +28,9 @@ NOW = np.iinfo(np.int64).max  # a moment after everything that is known
 class Catalogue:
     """All items of all domains.
 
-    `items` has the columns `domain, item_id, title, description, category, brand, image`;
-    its row number is the item's index, and the rows of a domain are contiguous.
+    `items` has the columns `domain, item_id, title, description, category, brand, image, price`;
+    its row number is the item's index, and the rows of a domain are contiguous.  `image` is a path
+    from the folder of the domain's table on; `price` is null where it is unknown.
     """
 
     items: pl.DataFrame
