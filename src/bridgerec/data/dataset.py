@@ -270,6 +270,15 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Images:
+    """What items look like: `vectors` (n_items, size) are whitened and of unit length, or zeros
+    where `present` (n_items,) is false."""
+
+    vectors: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Training:
     """The rows a model is fitted on: `histories` has one row per training user, all domains
     merged, oldest first."""
@@ -278,6 +287,7 @@ class Training:
     users: NDArray[np.int64]
     histories: Histories
     vectors: NDArray[np.float32] | None = None  # (n_items, size), whitened, unit length
+    images: Images | None = None
 
     @property
     def seen(self) -> NDArray[np.bool_]:
