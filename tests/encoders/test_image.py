@@ -106,9 +106,10 @@ def test_a_vector_does_not_depend_on_its_neighbours(pictures: list[Path], tmp_pa
         np.testing.assert_array_equal(alone.vectors[0], together.vectors[number])
 
 
-def onnx_model(path: Path) -> Path:
-    """Mean colours times 3, and a hidden tensor of mean colours."""
-    from onnx import TensorProto, helper, save
+def onnx_model(path: Path, factor: float = 3, beside: bool = False) -> Path:
+    """Mean colours times `factor`, and a hidden tensor of mean colours; `beside`: the factors are
+    in a file of their own."""
+    from onnx import TensorProto, helper, numpy_helper, save
 
     nodes = [
         helper.make_node("GlobalAveragePool", ["pixels"], ["hidden"]),
@@ -117,16 +118,22 @@ def onnx_model(path: Path) -> Path:
     ]
     image = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 8, 8])
     out = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3])
-    three = helper.make_tensor("three", TensorProto.FLOAT, [1], [3.0])
+    three = numpy_helper.from_array(np.full((1, 3, 1, 1), factor, dtype=np.float32), "three")
     graph = helper.make_graph(nodes, "colours", [image], [out], [three])
     opset = helper.make_opsetid("", 14)
-    save(helper.make_model(graph, ir_version=7, opset_imports=[opset]), path)
+    model = helper.make_model(graph, ir_version=7, opset_imports=[opset])
+    options = {"save_as_external_data": True, "location": f"{path.name}.data", "size_threshold": 0}
+    save(model, path, **(options if beside else {}))
     return path
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("output", [None, "hidden"])
-def test_an_onnx_file_and_a_tensor_inside_it(tmp_path: Path, output: str | None) -> None:
-    onnx_model(tmp_path / "model.onnx")
+def test_an_onnx_file_and_a_tensor_inside_it(
+    tmp_path: Path, output: str | None, beside: bool
+) -> None:
+    onnx_model(tmp_path / "model.onnx", beside=beside)
+    assert (tmp_path / "model.onnx.data").exists() == beside
     Image.new("RGB", (40, 40), (255, 102, 51)).save(tmp_path / "a.png")
     plain = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     encoder = ImageEncoder(Config(model="model.onnx", output=output, **plain), tmp_path)
@@ -242,7 +249,11 @@ def test_settings_that_change_vectors_change_the_fingerprint(tmp_path: Path) -> 
     changes = ({}, {"pooling": "mean"}, {"mean": (0, 0, 0)}, {"output": "hidden"})
     configs = [Config(model="model.onnx", **change) for change in changes]
     found = {ImageEncoder(config, tmp_path).fingerprint for config in (*configs, Config())}
-    assert len(found) == 5
+    onnx_model(tmp_path / "model.onnx", beside=True)
+    for factor in (1, 2):  # other weights beside the same file
+        (tmp_path / "model.onnx.data").write_bytes(np.full(3, factor, dtype=np.float32).tobytes())
+        found.add(ImageEncoder(configs[0], tmp_path).fingerprint)
+    assert len(found) == 7
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,11 @@ def open_model(config: ImageEncoder, path: Path, output: str | None) -> tuple[st
             "embed.image.model names an ONNX file, but onnxruntime is not installed. "
             "Run `pip install 'bridgerec[image]'`."
         ) from error
-    digest = file_hash(path)
+    import torch
+
+    # weights may lie beside the file, as model.onnx.data or model.onnx_data
+    files = sorted(file for file in path.parent.iterdir() if file.name.startswith(path.name))
+    digest = "+".join(map(file_hash, files))
     if config.sha256 and digest != config.sha256:
         raise ArtifactError(
             f"{path} has sha256 {digest}, expected {config.sha256}. Install the model again, or "
@@ -63,6 +67,9 @@ def open_model(config: ImageEncoder, path: Path, output: str | None) -> tuple[st
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised
+    options.intra_op_num_threads = torch.get_num_threads()  # knows of OMP_NUM_THREADS
+    beside = "session.model_external_initializers_file_folder_path"
+    options.add_session_config_entry(beside, str(path.parent))
     plain = _session(onnxruntime, path.read_bytes(), options, path)
     inputs, names = plain.get_inputs(), [found.name for found in plain.get_outputs()]
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
