@@ -14,7 +14,8 @@ the table are
 
 Ranking is over all items of the target; with "among themselves" over the items that count, so that
 popular items do not stand above all of them.  Differences are paired over people, with 95 %
-bootstrap intervals.  The whitening was fitted without regard to what is withheld, on either side.
+bootstrap intervals.  With `--shuffle` every picture is another item's, and should not help: the
+control.  The whitening was fitted without regard to what is withheld, on either side.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridgerec.config import Workspace
-from bridgerec.data.dataset import Cases, Catalogue, Histories, Split, Training
+from bridgerec.data.dataset import Cases, Catalogue, Histories, Images, Split, Training
 from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.metrics import case_metrics, ranks
@@ -52,6 +53,16 @@ def withheld(training: Training, share: float, seed: int) -> tuple[Mask, Mask]:
         block = catalogue.block(domain)
         pictured[block] = present[block].any()
     return drawn & present, drawn & ~present & pictured
+
+
+def shuffled(images: Images, catalogue: Catalogue, seed: int) -> Images:
+    """Every picture with another item of its domain: the same numbers, but nothing to learn."""
+    rng, vectors = np.random.default_rng(seed), images.vectors.copy()
+    for domain in catalogue.domains:
+        block = catalogue.block(domain)
+        there = block.start + np.flatnonzero(images.present[block])
+        vectors[there] = images.vectors[rng.permutation(there)]
+    return Images(vectors, images.present)
 
 
 def asked(cases: Cases, wanted: Mask, hidden: Mask) -> Cases:
@@ -96,6 +107,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--withhold", type=float, default=0.25)
     parser.add_argument("--resamples", type=int, default=5000)
+    parser.add_argument("--epochs", type=int, help="instead of params.yaml's")
+    parser.add_argument("--groups", nargs="+", help="these rows alone")
+    parser.add_argument("--shuffle", action="store_true", help="deal the pictures out anew")
     options = parser.parse_args()
     workspace = Workspace.open(options.workspace)
     params = workspace.params
@@ -103,6 +117,8 @@ def main() -> None:
     images = read_images(workspace, len(catalogue))
     if images is None:
         raise ArtifactError(f"{workspace.vectors} has no images; set embed.image and embed again.")
+    if options.shuffle:
+        images = shuffled(images, catalogue, params.seed)
     split = Split.read(workspace.prepared, options.split, catalogue)
     full = replace(split.training(), vectors=read_vectors(workspace, len(catalogue)), images=images)
     nothing = np.zeros(len(catalogue), dtype=bool)
@@ -114,14 +130,18 @@ def main() -> None:
         "withheld": (hidden, seen_ones),
         "withheld, no picture": (hidden, blind_ones),
     }
+    groups = {
+        g: pair for g, pair in groups.items() if options.groups is None or g in options.groups
+    }
+    epochs = {"epochs": options.epochs} if options.epochs else {}
     rows = []
     for name in options.models:
         trained: dict[bool, tuple[list[Candidate], list[Candidate]]] = {}
-        for is_reduced in (False, True):
+        for is_reduced in sorted({bool(gone.any()) for gone, _ in groups.values()}):
             training = without(full, hidden) if is_reduced else full
             pair = []
             for pictures in (True, False):
-                model = params.models[name].model_copy(update={"images": pictures})
+                model = params.models[name].model_copy(update={"images": pictures, **epochs})
                 found = [build(name, model, params.seed + i) for i in range(options.seeds)]
                 for candidate in found:
                     candidate.train(training)
