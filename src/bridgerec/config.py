@@ -50,7 +50,7 @@ class Domain(Strict):
 
     `interaction_columns` and `item_columns` map a standard name (`user_id`, `item_id`,
     `timestamp`, `kind`, `value`, `position`; `item_id`, `title`, `description`, `category`,
-    `brand`, `image`) to the table's own column name.  Names that are not listed keep the
+    `brand`, `image`, `price`) to the table's own column name.  Names that are not listed keep the
     standard name.
     """
 
@@ -132,6 +132,25 @@ class Encoder(Strict):
         return self
 
 
+class ImageEncoder(Strict):
+    """A pretrained image encoder: `colour` (built in, no weights), a hub id, a folder, an ONNX file
+    (ends in .onnx), or `package:MODULE` with either.
+
+    `pooling` says what of a transformers model or of an ONNX output is the vector: `auto` takes a
+    dual encoder's image features, else the first token, or the mean of a map of features;
+    `pooler` what the model itself calls pooled.  ONNX alone: `output` names the tensor (null: the
+    first output), `mean` and `std` are of colours between 0 and 1.
+    """
+
+    model: str = "colour"
+    sha256: str | None = None  # of the weights file; null: not checked
+    pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
+    batch_size: int = Field(32, ge=1)
+    output: str | None = None
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
 class FineTune(Strict):
     """How the text encoder is adapted before it embeds (`bridgerec.training.finetune`).
 
@@ -159,6 +178,7 @@ class FineTune(Strict):
 
 class Embed(Strict):
     text: Encoder = Encoder()
+    image: ImageEncoder | None = None  # None: no vectors of images
     finetune: FineTune | None = None
     fields: tuple[Literal["title", "description", "category", "brand"], ...] = (
         "title",

@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from bridgerec.cli.app import app
 from bridgerec.cli.init import create
 from bridgerec.config import Workspace
+from bridgerec.data.encode import encode_catalogue
+from bridgerec.data.images import image_files
 from bridgerec.errors import BridgeRecError, ConfigError, DataError
 
 Tables = dict[str, tuple[Path, Path]]
@@ -117,3 +119,23 @@ def test_wrong_domains(tmp_path: Path, domains: list[str], message: str) -> None
     assert isinstance(found.exception, ConfigError)
     assert message in str(found.exception)
     assert not (tmp_path / "new").exists()
+
+
+def test_images_come_along(tables: Tables, tmp_path: Path) -> None:
+    path = tables["left"][1]
+    (path.parent / "shots").mkdir()
+    (path.parent / "shots" / "a.png").write_bytes(b"picture")
+    (path.parent.parent / "secret.png").write_bytes(b"elsewhere")
+    items = pl.read_csv(path)
+    images = ["shots/a.png", "../secret.png", "gone.png", *[""] * (items.height - 3)]
+    items.with_columns(pl.Series("image", images)).write_csv(path)
+    root = tmp_path / "new"
+    create(root, tables, ())
+    copied = {p.relative_to(root / "data").as_posix() for p in (root / "data").rglob("*.png")}
+    assert copied == {"left/shots/a.png"}
+    catalogue = encode_catalogue(Workspace(root), Workspace(root).params)
+    found = image_files(Workspace(root), catalogue)
+    assert found[0] == root / "data" / "left" / "shots" / "a.png"
+    assert found[0].read_bytes() == b"picture"
+    assert [place is None for place in found[:4]] == [False, False, False, True]
+    assert found[30:] == [None] * 30

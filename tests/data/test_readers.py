@@ -16,6 +16,7 @@ from bridgerec.data.readers import (
     read_items,
     scan_table,
 )
+from bridgerec.validation import derive
 
 
 def read(folder: Path, text: str, name: str = "x.csv", **domain: object) -> pl.DataFrame:
@@ -148,3 +149,18 @@ def test_missing_columns_list_what_is_there_and_how_to_map(tmp_path: Path) -> No
     assert error.value.check == "missing_columns"
     assert "Found: ['who', 'item_id', 'timestamp']" in str(error.value)
     assert "data.domains.left.interaction_columns: {user_id: THE_COLUMN}" in str(error.value)
+
+
+def test_prices_are_numbers_from_0_or_missing(tmp_path: Path) -> None:
+    domain = Domain(interactions="", items="items.csv")
+    given = ["12.5", "0", "", "-1", "$3", "nan", "inf", " 7 "]
+    rows = "".join(f"i{n},title {n},{price}\n" for n, price in enumerate(given))
+    (tmp_path / "items.csv").write_text(f"item_id,title,price\n{rows}")
+    found = read_items(Workspace(tmp_path), "left", domain)
+    assert found["price"].to_list() == [12.5, 0, None, None, None, None, None, 7]
+    checked, findings = derive.items(Workspace(tmp_path), "left", domain, 5)
+    assert checked["price"].to_list() == found["price"].to_list()
+    assert [(f.check, f.severity, f.count) for f in findings] == [("mistyped_price", "warning", 3)]
+    assert [row["price"] for row in findings[0].examples] == ["-1", "$3", "inf"]
+    (tmp_path / "items.csv").write_text("item_id,title\na,b\n")
+    assert read_items(Workspace(tmp_path), "left", domain)["price"].to_list() == [None]

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from bridgerec.data.simulate import DOMAINS, simulate, true_preferences
+from bridgerec.data.simulate import DOMAINS, simulate, true_items, true_preferences
+from bridgerec.data.simulation.pictures import PICTURED
+from bridgerec.errors import ConfigError
 from bridgerec.runtime import file_hash
 
 
@@ -49,6 +52,51 @@ def test_events(world: Path, domain: str) -> None:
     assert events.filter(pl.col("kind") == "rating")["value"].is_between(1, 5).all()
     counts = events["item_id"].value_counts()["count"].sort(descending=True)
     assert counts[: len(counts) // 10].sum() > 0.25 * counts.sum()  # popularity is skewed
+
+
+@pytest.mark.parametrize("domain", list(DOMAINS))
+def test_prices_fit_what_was_paid(world: Path, domain: str) -> None:
+    items = table(world, domain, "items")
+    assert items["price"].min() > 0
+    assert items["price"].n_unique() > 100
+    paid = table(world, domain, "interactions").filter(pl.col("kind") == "purchase")
+    assert (paid.height == 0) == (domain == "films")
+    units = (paid.join(items, on="item_id", how="left").select(pl.col("value") / pl.col("price")))[
+        "value"
+    ]
+    assert set(units.round(6).unique()) <= {1.0, 2.0}
+
+
+@pytest.mark.parametrize("domain", PICTURED)
+def test_pictures_show_what_texts_leave_out(world: Path, domain: str) -> None:
+    items, truth = table(world, domain, "items"), true_items(world, domain)
+    there = (items["image"].fill_null("") != "").to_numpy()
+    folder = world / "data" / domain
+    assert {f"images/{p.name}" for p in (folder / "images").iterdir()} == set(
+        items["image"].filter(there)
+    )
+    assert 0.75 < there.mean() < 0.95
+    rim, area = [], []
+    for path in items["image"].filter(there):
+        with Image.open(folder / path) as picture:
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+            numbers = np.asarray(picture)
+        assert pixels.shape == (48, 48, 3)
+        rim.append(np.median(pixels[0]))
+        area.append((numbers == 2).mean())
+    assert np.corrcoef(rim, truth.appeal[there])[0, 1] > 0.5
+    second = np.sort(truth.themes[there], axis=1)[:, -2]
+    assert np.corrcoef(area, second)[0, 1] > 0.5
+
+
+def test_pictures_are_told_from_a_users_own(tmp_path: Path) -> None:
+    simulate(tmp_path, seed=1, users=60, items=60)
+    simulate(tmp_path, seed=2, users=60, items=60)
+    mine = tmp_path / "data" / "films" / "images" / "mine.png"
+    mine.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="did not write"):
+        simulate(tmp_path, seed=1, users=60, items=60)
+    assert mine.is_file()
 
 
 def test_people_overlap_in_part(world: Path) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from bridgerec.cli.options import HERE, Debug
 from bridgerec.config import Domain, Workspace, check_name, load_params
+from bridgerec.data.images import copy_images
 from bridgerec.data.readers import collect, raw_interactions, read_items, typed_interactions
 from bridgerec.errors import ConfigError
 from bridgerec.runtime import atomic_file
@@ -130,7 +131,7 @@ def _only_new(root: Path, names: Iterable[str]) -> Iterator[None]:
 
 
 def _copy_tables(root: Path, name: str, tables: Tables) -> bool:
-    """Write both tables as Parquet under data/NAME; is there a column `timestamp`?
+    """Write both tables as Parquet under data/NAME, and the images; is there a column `timestamp`?
 
     A column with a value that does not fit its type is copied as it is, for `validate` to name.
     """
@@ -142,7 +143,9 @@ def _copy_tables(root: Path, name: str, tables: Tables) -> bool:
     with atomic_file(folder / "interactions.parquet") as path:
         raw.with_columns(typed[c] for c in fits).write_parquet(path)
     with atomic_file(folder / "items.parquet") as path:
-        read_items(source, name, domain).write_parquet(path)
+        items = read_items(source, name, domain)
+        items.write_parquet(path)
+    copy_images(items, tables[1].parent, folder)
     return "timestamp" in raw.columns
 
 

@@ -28,8 +28,9 @@ NOW = np.iinfo(np.int64).max  # a moment after everything that is known
 class Catalogue:
     """All items of all domains.
 
-    `items` has the columns `domain, item_id, title, description, category, brand, image`;
-    its row number is the item's index, and the rows of a domain are contiguous.
+    `items` has the columns `domain, item_id, title, description, category, brand, image, price`;
+    its row number is the item's index, and the rows of a domain are contiguous.  `image` is a path
+    from the folder of the domain's table on; `price` is null where it is unknown.
     """
 
     items: pl.DataFrame
@@ -269,6 +270,15 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Images:
+    """What items look like: `vectors` (n_items, size) are whitened and of unit length, or zeros
+    where `present` (n_items,) is false."""
+
+    vectors: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Training:
     """The rows a model is fitted on: `histories` has one row per training user, all domains
     merged, oldest first."""
@@ -277,6 +287,7 @@ class Training:
     users: NDArray[np.int64]
     histories: Histories
     vectors: NDArray[np.float32] | None = None  # (n_items, size), whitened, unit length
+    images: Images | None = None
 
     @property
     def seen(self) -> NDArray[np.bool_]:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridgerec.data.simulation.catalogue import SimulatedItems, simulate_items
+from bridgerec.data.simulation.catalogue import SimulatedItems, add_prices, simulate_items
 from bridgerec.data.simulation.people import (
     People,
     probabilities,
     simulate_events,
     simulate_people,
 )
+from bridgerec.data.simulation.pictures import PICTURED, add_pictures
 from bridgerec.errors import ConfigError
 from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
 
@@ -32,7 +33,8 @@ def simulate(
     progress: Callable[[str], None] | None = None,
     force: bool = False,
 ) -> None:
-    """Write `root/data/DOMAIN/{items,interactions}` and the truth into `root/truth`.
+    """Write `root/data/DOMAIN/{items,interactions}`, small pictures of the items of two domains,
+    and the truth into `root/truth`.
 
     `items` are per domain.  Cold-start people (in one domain alone), items that nobody met
     and items released late in the year occur on purpose.
@@ -43,15 +45,21 @@ def simulate(
     """
     if not force:
         check_replaceable(root)
-    streams = np.random.SeedSequence(seed).spawn(1 + 2 * len(DOMAINS))
+    sequence = np.random.SeedSequence(seed)
+    streams = sequence.spawn(1 + 2 * len(DOMAINS))
     rngs = [np.random.Generator(np.random.PCG64(s)) for s in streams]
+    # people, texts and events do not depend on what else an item has
+    looks = [np.random.Generator(np.random.PCG64(s)) for s in sequence.spawn(len(DOMAINS))]
     people = simulate_people(users, len(DOMAINS), rngs[0])
     catalogues = {}
     with atomic_folder(root / "data") as folder:
         for number, (domain, ending) in enumerate(DOMAINS.items()):
             catalogue = simulate_items(domain, items, rngs[1 + 2 * number])
+            add_prices(domain, catalogue, looks[number])
+            if domain in PICTURED:
+                add_pictures(domain, catalogue, folder / domain, looks[number])
             events = simulate_events(domain, number, people, catalogue, rngs[2 + 2 * number])
-            (folder / domain).mkdir()
+            (folder / domain).mkdir(exist_ok=True)
             _write(folder / domain / f"items.{ending}", catalogue.rows)
             _write(folder / domain / f"interactions.{ending}", events)
             catalogues[domain] = catalogue
@@ -62,13 +70,14 @@ def simulate(
 
 def check_replaceable(root: Path) -> None:
     """Raise ConfigError unless data/ and truth/ are absent, empty, or unchanged output of
-    `simulate` (which notes the hashes of its tables in truth/truth.json)."""
+    `simulate` (whose tables and folders of pictures have their hashes in truth/truth.json)."""
     data, truth = root / "data", root / "truth"
     known = {}
     if (truth / "truth.json").is_file():
         known = read_json(truth / "truth.json").get("tables", {})
+    own = {data / name for name, digest in known.items() if _is(data / name, digest)}
     found = sorted(path for path in data.rglob("*") if not path.is_dir())
-    foreign = [p for p in found if known.get(p.relative_to(data).as_posix()) != file_hash(p)]
+    foreign = [p for p in found if p not in own and p.parent not in own]
     foreign += sorted(p for p in truth.glob("*") if p.name not in TRUTH)
     if foreign:
         some = ", ".join(str(path.relative_to(root)) for path in foreign[:3])
@@ -77,6 +86,10 @@ def check_replaceable(root: Path) -> None:
             f"simulate` did not write: {some}{', …' if foreign[3:] else ''}. Choose another "
             "folder with -C, or say --force to delete data/ and truth/."
         )
+
+
+def _is(path: Path, digest: str) -> bool:
+    return path.exists() and file_hash(path) == digest
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

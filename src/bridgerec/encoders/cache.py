@@ -1,4 +1,4 @@
-"""Vectors on disk, found by the content of their text.
+"""Vectors on disk, found by the content of their text (of an image: the hash of its file).
 
 Append-only shards of safetensors, each written under a temporary name and renamed: a killed run
 loses at most the shard it was computing.  A damaged shard is set aside and computed again.
@@ -42,7 +42,7 @@ class EmbeddingCache:
                     raise ValueError("its checksum does not fit")
             except (SafetensorError, KeyError, ValueError, OSError) as error:
                 warnings.warn(
-                    f"{path} is damaged ({error}); set aside, its texts are embedded again",
+                    f"{path} is damaged ({error}); set aside, what it held is computed again",
                     stacklevel=2,
                 )
                 path.rename(path.with_suffix(".damaged"))

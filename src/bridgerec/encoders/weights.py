@@ -4,7 +4,7 @@ import hashlib
 from importlib import import_module
 from pathlib import Path
 
-from bridgerec.config import Encoder
+from bridgerec.config import Encoder, ImageEncoder
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.runtime import file_hash
 
@@ -16,7 +16,12 @@ KNOWN_SHA256 = {
 }
 
 
-def locate(config: Encoder, root: Path = Path()) -> Path:
+def key_of(config: Encoder | ImageEncoder) -> str:
+    """Where params.yaml has this encoder."""
+    return "embed.text" if isinstance(config, Encoder) else "embed.image"
+
+
+def locate(config: Encoder | ImageEncoder, root: Path = Path()) -> Path:
     """The folder with the model's files; a hub id is fetched (or found in the hub's cache).
 
     A relative folder starts at `root`, the workspace.
@@ -24,13 +29,13 @@ def locate(config: Encoder, root: Path = Path()) -> Path:
     Raises:
         ConfigError: no such package, folder or hub id.
     """
-    name = config.model
+    name, key = config.model, f"{key_of(config)}.model"
     if name.startswith("package:"):
-        return _in_package(name.removeprefix("package:"))
+        return _in_package(name.removeprefix("package:"), key)
     if (root / name).is_dir():
         return root / name
     if name.startswith((".", "/")) or name.count("/") > 1:
-        raise ConfigError(f"embed.text.model: the folder {root / name} does not exist.")
+        raise ConfigError(f"{key}: the folder {root / name} does not exist.")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -38,21 +43,21 @@ def locate(config: Encoder, root: Path = Path()) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ConfigError(
-            f"embed.text.model: {name!r} is neither a folder nor reachable on the hub ({error})."
+            f"{key}: {name!r} is neither a folder nor reachable on the hub ({error})."
         ) from error
 
 
-def _in_package(module: str) -> Path:
+def _in_package(module: str, key: str) -> Path:
     try:
         found = import_module(module)
     except (ImportError, ValueError, TypeError) as error:  # also an empty or a relative name
         raise ConfigError(
-            f"embed.text.model: the package {module!r} is not installed ({error}). Install the "
+            f"{key}: the package {module!r} is not installed ({error}). Install the "
             "package that holds the weights, or name a folder or a hub id."
         ) from error
     if not hasattr(found, "get_model_path"):
         raise ConfigError(
-            f"embed.text.model: the package {module!r} holds no weights (it has no function "
+            f"{key}: the package {module!r} holds no weights (it has no function "
             "get_model_path). Name a package that does, a folder or a hub id."
         )
     return Path(found.get_model_path())
@@ -67,7 +72,7 @@ def settings_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def weights_hash(config: Encoder, folder: Path) -> str:
+def weights_hash(config: Encoder | ImageEncoder, folder: Path) -> str:
     """sha256 of the weights, checked against the configured or the published value.
 
     Raises:
@@ -81,6 +86,6 @@ def weights_hash(config: Encoder, folder: Path) -> str:
     if expected and found != expected:
         raise ArtifactError(
             f"the weights in {folder} have sha256 {found}, expected {expected}. Install the model "
-            "again, or set embed.text.sha256 if the change is meant."
+            f"again, or set {key_of(config)}.sha256 if the change is meant."
         )
     return found

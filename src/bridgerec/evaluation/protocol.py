@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Cases, Catalogue, Part, Split, Training
-from bridgerec.data.vectors import read_vectors
+from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.metrics import case_metrics, list_metrics, ranks, sampled_metrics
 from bridgerec.evaluation.segments import Segment, segments
@@ -70,6 +70,7 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
     params = workspace.params
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     vectors = read_vectors(workspace, len(catalogue))
+    images = read_images(workspace, len(catalogue))
     described = read_json(workspace.prepared / "splits.json")
     metrics: dict[str, Any] = {part: {} for part in ASKED}
     counts: dict[str, Any] = {part: {} for part in ASKED}
@@ -82,7 +83,7 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
         for part in ASKED:
             if part == "test" and "cuts" in split.info:  # who is asked later knows more by then
                 say(f"{name}: models take in what was logged before the test part")
-                known = replace(split.known(part), vectors=vectors)
+                known = replace(split.known(part), vectors=vectors, images=images)
                 for model in (m for seeds in models.values() for m in seeds):
                     model.update(known)
             metrics[part][name] = {c: {} for c in params.competitors}

@@ -21,12 +21,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bridgerec.config import Choice, Range, Space
-from bridgerec.data.dataset import Histories, Training
+from bridgerec.data.dataset import Histories, Images, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.transformer import CausalTransformer
 from bridgerec.models.trends import Trends
 from bridgerec.training.adversarial import adversarial
 from bridgerec.training.augment import augment
+from bridgerec.training.fusion import FusionOptions, fusion
 from bridgerec.training.losses import draw, info_nce
 from bridgerec.training.prior import Prior
 from bridgerec.training.repeatable import repeatable
@@ -36,7 +37,7 @@ from bridgerec.training.sequences import batches, padded
 PAUSES = 32  # classes of the time since the entry before
 
 
-class SequenceConfig(CandidateConfig, RobustnessOptions):
+class SequenceConfig(CandidateConfig, RobustnessOptions, FusionOptions):
     """`other_domain_share` of the places ask for a domain that does not come next, too;
     `history_dropout` of the people are asked for a domain of which they may show nothing.
     `half_lives` in days of the trends that the model knows (`models.trends`)."""
@@ -61,7 +62,10 @@ class SequenceConfig(CandidateConfig, RobustnessOptions):
 class _Net(nn.Module):
     """Item tower, what else an entry tells, sequence, and what each domain has of its own."""
 
-    def __init__(self, config: SequenceConfig, n_items: int, n_domains: int, width: int) -> None:
+    def __init__(
+        self, config: SequenceConfig, n_items: int, n_domains: int, width: int,
+        images: Images | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         size, trends = config.embedding_size, len(config.half_lives)
         self.adaptor = nn.Linear(width, size, bias=False)
@@ -72,6 +76,12 @@ class _Net(nn.Module):
         self.sequence = CausalTransformer(size, config.layers, config.heads, config.dropout)
         self.head = nn.Parameter(torch.eye(size).repeat(n_domains, 1, 1))
         self.prior = Prior(n_domains, trends, size)
+        self.fusion = fusion(images, config, width, size, seed)
+
+    def content(self, vectors: Tensor, items: Tensor) -> Tensor:
+        """What texts and pictures tell of the items numbered `items`, (n, size)."""
+        found: Tensor = self.adaptor(vectors)
+        return found if self.fusion is None else self.fusion(found, vectors, items)
 
     def entries(self, items: Tensor, told: "_Told") -> Tensor:
         """What attention reads: (batch, length, size) from unit item vectors."""
@@ -104,11 +114,15 @@ class Sequence(Candidate):
         self.trends = Trends.fit(training, self.config.half_lives)
         with torch.random.fork_rng(), repeatable():
             torch.manual_seed(self.seed)
-            self.net = _Net(self.config, self.n_items, len(self.domains), vectors.shape[1])
+            self.net = _Net(
+                self.config, self.n_items, len(self.domains), vectors.shape[1],
+                training.images, self.seed,
+            )  # fmt: skip
             self._learn(training.histories.last(self.config.max_history), vectors)
         self.net.eval()
         with torch.no_grad():
-            self.items = F.normalize(self.net.adaptor(vectors) + self.net.residual, dim=1)
+            content = self.net.content(vectors, torch.arange(self.n_items))
+            self.items = F.normalize(content + self.net.residual, dim=1)
 
     def refresh(self, known: Training) -> None:
         count = np.bincount(known.histories.items, minlength=self.n_items)
@@ -161,7 +175,7 @@ class Sequence(Candidate):
         pieces = [table[real], *(items for items, _ in negatives)]
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
         keep = torch.rand(len(used), 1) >= c.residual_dropout
-        own = self.net.adaptor(vectors[used]) + self.net.residual[used] * keep
+        own = self.net.content(vectors[used], used) + self.net.residual[used] * keep
         # some people are asked for one domain of which attention sees nothing
         shut = torch.from_numpy(rng.integers(0, n_domains, len(table)))
         shut = torch.where(torch.from_numpy(rng.random(len(table)) < c.history_dropout), shut, -1)
@@ -280,7 +294,8 @@ class Sequence(Candidate):
 
     def arrays(self) -> Arrays:
         state = self.net.state_dict()
-        learned = {k: v for k, v in state.items() if k not in ("adaptor.weight", "residual")}
+        items = ("adaptor.", "residual", "fusion.")  # they are finished
+        learned = {k: v for k, v in state.items() if not k.startswith(items)}
         both = {**learned, "items": self.items, "log_popularity": self.log_popularity}
         trends = {f"trends/{name}": array for name, array in self.trends.arrays().items()}
         return {**{name: tensor.numpy() for name, tensor in both.items()}, **trends}

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bridgerec.config import Choice, Range, Space
-from bridgerec.data.dataset import Histories, Training
+from bridgerec.data.dataset import Histories, Images, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.trends import Trends
 from bridgerec.training.alignment import Alignment, AlignmentOptions, Towers
+from bridgerec.training.fusion import FusionOptions, fusion
 from bridgerec.training.graph import propagate
 from bridgerec.training.item_tower import Adaptor, ItemTower
 from bridgerec.training.optimize import OneCycle
@@ -29,7 +30,7 @@ from bridgerec.training.sequences import batches, moments, padded
 from bridgerec.training.user_tower import UserTower
 
 
-class TwoTowerConfig(CandidateConfig, AlignmentOptions):
+class TwoTowerConfig(CandidateConfig, AlignmentOptions, FusionOptions):
     """`embedding_size`: null keeps that of the vectors.  `propagation`: steps of averaging vectors
     over co-consumption.  `half_lives` in days of the trends that it knows (`models.trends`)."""
 
@@ -71,7 +72,7 @@ class TwoTower(Candidate):
         self.trends = Trends.fit(training, c.half_lives)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self.towers = self._towers(vectors.shape[1], self.n_items)
+            self.towers = self._towers(vectors.shape[1], self.n_items, training.images)
             tables = [torch.from_numpy(table) for table in self.trends.tables]
             task = Alignment(c, self.towers, vectors, self.offsets, count, tables)
             self._learn(task, h)
@@ -85,11 +86,12 @@ class TwoTower(Candidate):
         self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
         self.trends = Trends.fit(known, self.config.half_lives)
 
-    def _towers(self, width: int, n_items: int) -> Towers:
+    def _towers(self, width: int, n_items: int, images: Images | None = None) -> Towers:
         c, n_domains = self.config, len(self.domains)
         size = c.embedding_size or width
+        look = fusion(images, c, width, size, self.seed)
         return Towers(
-            ItemTower(width, size, n_items, c.adaptor, c.experts, c.residual_dropout),
+            ItemTower(width, size, n_items, c.adaptor, c.experts, c.residual_dropout, look),
             UserTower(size, n_domains, c.max_history, c.recency, c.attention),
             Prior(n_domains, len(c.half_lives), size),
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Split
-from bridgerec.data.vectors import read_vectors
+from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.models.base import build
 from bridgerec.runtime import atomic_folder, read_json
 
@@ -15,11 +15,12 @@ def train(workspace: Workspace, name: str, say: Callable[[str], None]) -> None:
     params = workspace.params
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     vectors = read_vectors(workspace, len(catalogue))
+    images = read_images(workspace, len(catalogue))
     random = build(name, params.models[name]).random
     with atomic_folder(workspace.candidate(name)) as folder:
         for split_name in read_json(workspace.prepared / "splits.json"):
             split = Split.read(workspace.prepared, split_name, catalogue)
-            training = replace(split.training(), vectors=vectors)
+            training = replace(split.training(), vectors=vectors, images=images)
             for i in range(params.evaluation.seeds if random else 1):
                 say(f"{name} on {split_name}" + (f", seed {i}" if random else ""))
                 candidate = build(name, params.models[name], params.seed + i)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue, Split
-from bridgerec.data.vectors import read_vectors
+from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.models.base import load
@@ -194,7 +194,9 @@ def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str,
     name = next(s for s in splits if s.split("-")[0] == decision.protocol)
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     split = Split.read(workspace.prepared, name, catalogue)
-    known = replace(split.known(), vectors=read_vectors(workspace, len(catalogue)))
+    vectors = read_vectors(workspace, len(catalogue))
+    images = read_images(workspace, len(catalogue))
+    known = replace(split.known(), vectors=vectors, images=images)
     with atomic_folder(workspace.champion) as folder:
         for route in sorted(set(decision.routes.values())):
             model = load(workspace.candidate(route) / name / "seed-0")

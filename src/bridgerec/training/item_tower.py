@@ -1,4 +1,5 @@
-"""Item vectors from frozen language-model vectors: an adaptor and a residual of the item's own.
+"""Item vectors from frozen language-model vectors: an adaptor and a residual of the item's own,
+and between them (`training.fusion`) what the item looks like.
 
 An adaptor starts as the identity, so that training bends the semantic space instead of finding it
 again.  The residual is dropped at random while training, so that the text stays usable for items
@@ -10,6 +11,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bridgerec.training.fusion import Fusion
 
 Adaptor = Literal["linear", "mlp", "moe"]
 
@@ -65,6 +68,7 @@ class ItemTower(nn.Module):
     def __init__(
         self, width: int, size: int, n_items: int,
         adaptor: Adaptor = "linear", experts: int = 4, residual_dropout: float = 0.3,
+        fusion: Fusion | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.adaptor = (
@@ -77,10 +81,14 @@ class ItemTower(nn.Module):
             torch.zeros(n_items, size), freeze=False, sparse=True
         )
         self.residual_dropout = residual_dropout
+        self.fusion = fusion
 
     def forward(self, vectors: Tensor, items: Tensor) -> Tensor:
         """`vectors` (n, width) are the frozen vectors of the items numbered `items` (n,)."""
         own = self.residual(items)
         if self.training:
             own = own * (torch.rand(len(items), 1) >= self.residual_dropout)
-        return unit(self.adaptor(vectors) + own)
+        content = self.adaptor(vectors)
+        if self.fusion is not None:
+            content = self.fusion(content, vectors, items)
+        return unit(content + own)

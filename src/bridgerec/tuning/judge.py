@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Cases, Catalogue, Split, Training
-from bridgerec.data.vectors import read_vectors
+from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
@@ -39,6 +39,7 @@ class Judge:
         protocols = tune.protocols or (self.params.gate.protocol,)
         self.random = build(name, self.params.models[name]).random
         vectors = read_vectors(workspace, len(catalogue))
+        images = read_images(workspace, len(catalogue))
         self.data = {"vectors": file_hash(workspace.vectors / "vectors.safetensors")}
         self.trainings: list[Training] = []
         asked: list[tuple[int, Cases]] = []  # number of the training, cases
@@ -49,7 +50,7 @@ class Judge:
             self.data[split_name] = info["hash"]
             for target in split.targets:
                 asked.append((len(self.trainings), split.cases("validation", target)))
-            self.trainings.append(replace(split.training(), vectors=vectors))
+            self.trainings.append(replace(split.training(), vectors=vectors, images=images))
         everybody = np.concatenate([[0], *(cases.users for _, cases in asked)])
         draw = np.random.default_rng(self.params.seed).random(int(everybody.max()) + 1)
         early = 1 - (tune.early_share or 0) * (1 - tune.held_back)
@@ -69,6 +70,8 @@ class Judge:
                     f"({people} would have fewer than two); prepare with a larger "
                     "split.validation_fraction, or name others in tune.protocols."
                 )
+        if images is not None:
+            self.data["images"] = file_hash(workspace.vectors / "images.safetensors")
 
     def train(self, options: Options, seed: int = 0) -> list[Candidate]:
         """One model per split; `seed` is added to that of params.yaml."""

@@ -6,7 +6,13 @@ import polars as pl
 
 from bridgerec.config import Domain, Workspace
 from bridgerec.data import schema
-from bridgerec.data.readers import collect, raw_interactions, read_items, typed_interactions
+from bridgerec.data.readers import (
+    collect,
+    raw_interactions,
+    raw_items,
+    read_items,
+    typed_interactions,
+)
 from bridgerec.data.readers.convert import number
 from bridgerec.validation.encoding import mojibake
 from bridgerec.validation.finding import Finding
@@ -24,6 +30,10 @@ _MISTYPED = {
     ),
     "value": ("values that are no numbers", "Write plain numbers; these are read as missing"),
     "position": ("positions that are no whole numbers", "Write whole numbers"),
+    "price": (
+        "prices that are no numbers from 0 on",
+        "Write plain numbers without a currency sign; these are read as missing",
+    ),
 }
 
 
@@ -50,23 +60,25 @@ def interactions(
 def _mistyped(
     name: str, column: str, raw: pl.DataFrame, frame: pl.DataFrame, n: int
 ) -> list[Finding]:
-    """Rows that hold something in `column` which its type cannot take."""
+    """A finding about rows that hold something in `column` which its type cannot take."""
     given = raw[column].is_not_null()
     if raw.schema[column] == pl.String:
         given &= raw[column].str.strip_chars() != ""
-    if column == "value":  # NaN is a usual sign for "none"
+    if column in ("value", "price"):  # NaN is a usual sign for "none"
         given &= raw.select(~number(column, raw.schema[column]).is_nan().fill_null(False))[column]
+    table = "items" if column == "price" else "interactions"
+    ids = [c for c in ("user_id", "item_id") if c in raw.columns]
     shown = raw.select(
-        pl.int_range(1, pl.len() + 1).alias("row"), "user_id", "item_id",
-        pl.col(column).cast(pl.String),
+        pl.int_range(1, pl.len() + 1).alias("row"), *ids, pl.col(column).cast(pl.String)
     ).filter(given & frame[column].is_null())  # fmt: skip
     if shown.is_empty():
         return []
     message, remedy = _MISTYPED[column]
-    critical = shown.height > _MISTYPED_SHARE * raw.height
+    # nothing is lost with a price: no row is left out
+    critical = column != "price" and shown.height > _MISTYPED_SHARE * raw.height
     return [
         Finding(
-            name, "interactions", f"mistyped_{column}", "critical" if critical else "warning",
+            name, table, f"mistyped_{column}", "critical" if critical else "warning",
             f"{column} holds {message}", remedy, shown.height, raw.height,
             shown.head(n).to_dicts(),
         )
@@ -76,12 +88,17 @@ def _mistyped(
 def items(
     workspace: Workspace, name: str, domain: Domain, n: int
 ) -> tuple[pl.DataFrame, list[Finding]]:
-    """Catalogue columns (a blank title is null) plus `text` (all texts joined) and `mojibake`."""
-    frame = read_items(workspace, name, domain)
+    """Catalogue columns (a blank title is null) plus `text` (all texts joined) and `mojibake`;
+    and a finding about prices that are none."""
+    frame, found = read_items(workspace, name, domain), []
+    raw = raw_items(workspace, name, domain)
+    if "price" in raw.collect_schema().names():
+        prices = collect(raw.select("item_id", "price"), workspace.table(domain.items))
+        found = _mistyped(name, "price", prices, frame, n)
     text = pl.concat_str([pl.col(c) for c in schema.TEXT_COLUMNS], separator=" ").str.strip_chars()
     frame = frame.with_columns(text.alias("text"), mojibake(frame, schema.TEXT_COLUMNS))
     title = pl.col("title")
-    return frame.with_columns(pl.when(title.str.strip_chars() != "").then(title)), []
+    return frame.with_columns(pl.when(title.str.strip_chars() != "").then(title)), found
 
 
 def examples(frame: pl.DataFrame, mask: pl.Expr, n: int) -> tuple[int, list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from bridgerec.data.readers.scan import TableProblem, collect, scan_table
 from bridgerec.data.readers.tables import (
     raw_interactions,
+    raw_items,
     read_identities,
     read_interactions,
     read_items,
@@ -13,6 +14,7 @@ __all__ = [
     "TableProblem",
     "collect",
     "raw_interactions",
+    "raw_items",
     "read_identities",
     "read_interactions",
     "read_items",

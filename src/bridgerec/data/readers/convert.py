@@ -56,6 +56,12 @@ def number(name: str, kind: pl.DataType) -> pl.Expr:
     return column.cast(pl.Float64, strict=False)
 
 
+def amount(name: str, kind: pl.DataType) -> pl.Expr:
+    """A column of type `kind` as finite floats from 0; null where it holds anything else."""
+    numbers = _finite(number(name, kind))
+    return pl.when(numbers >= 0).then(numbers)
+
+
 def _finite(numbers: pl.Expr) -> pl.Expr:
     return pl.when(numbers.is_finite()).then(numbers)
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from bridgerec.config import Domain, Workspace
 from bridgerec.data import schema
-from bridgerec.data.readers.convert import interaction_types, text_id
+from bridgerec.data.readers.convert import amount, interaction_types, text_id
 from bridgerec.data.readers.scan import TableProblem, collect, scan_table
 
 
@@ -96,16 +96,29 @@ def read_interactions(
 
 def read_items(workspace: Workspace, name: str, domain: Domain) -> pl.DataFrame:
     """The catalogue of one domain with all standard columns as text: a missing or blank
-    `item_id` is null, any other missing text ""."""
+    `item_id` is null, any other missing text "".  But `price` is a float, null where it is
+    missing, negative or no number."""
+    frame, path = raw_items(workspace, name, domain), workspace.table(domain.items)
+    kinds = frame.collect_schema()
+    texts = [
+        (pl.col(c).cast(pl.String).fill_null("") if c in kinds else pl.lit("")).alias(c)
+        for c in schema.ITEM_COLUMNS
+        if c not in ("item_id", "price")
+    ]
+    price = amount("price", kinds["price"]) if "price" in kinds else pl.lit(None, pl.Float64)
+    return collect(frame.select(text_id("item_id"), *texts, price.alias("price")), path)
+
+
+def raw_items(workspace: Workspace, name: str, domain: Domain) -> pl.LazyFrame:
+    """The catalogue of one domain with standard names and the types of the file.
+
+    Raises:
+        TableProblem: the file is missing or unreadable, or lacks a required column.
+    """
     path, keys = workspace.table(domain.items), f"data.domains.{name}.item_columns"
     frame = _standard_columns(path, domain.item_columns, schema.ITEM_COLUMNS, name, keys)
     _require(frame, schema.ITEM_REQUIRED, path, keys)
-    present = frame.collect_schema().names()
-    texts = [
-        (pl.col(c).cast(pl.String).fill_null("") if c in present else pl.lit("")).alias(c)
-        for c in schema.ITEM_COLUMNS[1:]
-    ]
-    return collect(frame.select(text_id("item_id"), *texts), path)
+    return frame
 
 
 def read_identities(workspace: Workspace, table: str) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bridgerec.data.simulation import words
 
 CHINESE_SHARE = 0.15
+PRICE_SPREAD = 0.35  # of the logarithm, inside a kind
 COLD_SHARE = 0.03
 NEW_SHARE = 0.10
 
@@ -44,6 +45,15 @@ def simulate_items(domain: str, n: int, rng: np.random.Generator) -> SimulatedIt
         for i in range(n)
     ]
     return SimulatedItems(rows, themes, appeal, released, cold)
+
+
+def add_prices(domain: str, items: SimulatedItems, rng: np.random.Generator) -> None:
+    """A price for every item: what its kind usually costs, spread by a lognormal factor."""
+    usual = {name: price for kind, price in words.PRICES[domain].items() for name in kind}
+    factors = rng.lognormal(0, PRICE_SPREAD, len(items.rows))
+    for row, factor in zip(items.rows, factors.tolist(), strict=True):
+        kind = row["category"].rsplit(" > ", 1)[1]
+        row["price"] = round(usual[kind] * factor, 2)
 
 
 def _pick(options: tuple[Any, ...], rng: np.random.Generator) -> Any:

@@ -88,7 +88,8 @@ def _event(
 ) -> dict[str, Any]:
     value: float | None = None
     if kind == "purchase":
-        value = float(rng.integers(500, 9000)) / 100
+        units = 1 + int(rng.integers(500, 9000) >= 8000)
+        value = round(units * float(items.rows[item]["price"]), 2)
     elif kind == "rating":
         value = float(rng.choice([3, 4, 5], p=[0.2, 0.4, 0.4]))
     return {

@@ -46,6 +46,11 @@ KINDS: Final = {
     "films": (("Documentary", "纪录片"), ("Drama", "剧情片"), ("Short Film", "短片"), ("Series", "剧集"), ("Comedy", "喜剧")),
     "kitchenware": (("Classic", "经典"), ("Professional", "专业"), ("Compact", "迷你"), ("Handmade", "手工"), ("Deluxe", "豪华")),
 }
+PRICES: Final = {
+    "books": dict(zip(KINDS["books"], (18.0, 12.0, 14.0, 16.0, 29.0), strict=True)),
+    "films": dict(zip(KINDS["films"], (4.0, 4.5, 1.5, 9.0, 4.5), strict=True)),
+    "kitchenware": dict(zip(KINDS["kitchenware"], (22.0, 60.0, 15.0, 48.0, 75.0), strict=True)),
+}
 PATTERNS: Final = {
     "books": ("The Secret of {s}", "A Year with {s}", "Letters on {s}", "{s}: A {k}", "Beyond {s}", "The Little Book of {s}", "Learning to Love {s}", "Songs of {s}"),
     "films": ("{s}", "Chasing {s}", "The World of {s}", "Last Days of {s}", "{s} at Dawn", "Inside {s}", "Waiting for {s}", "{s} Forever"),
