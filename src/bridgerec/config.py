@@ -300,6 +300,7 @@ class Service(Strict):
     timeout_seconds: float = Field(5, gt=0)
     max_body_bytes: int = Field(1_000_000, ge=1024)
     max_history: int = Field(500, ge=1)
+    max_picture_bytes: int = Field(200_000, ge=0)  # larger ones stay out of the Bento
     traffic_log: bool = True
     # re-ranking, in this order (`serving.rules`); this one answers a request's `diversity`
     rules: tuple[Plugin, ...] = (Plugin(use="bridgerec.serving.diversity:MMR"),)

@@ -99,6 +99,11 @@ def test_a_history_built_by_clicks_changes_the_list(visit: Callable[..., Console
     for _ in range(3):
         page.locator("#history button", has_text="✕").first.click()
     assert console.settled()["items"] == general["items"]
+    pictures = page.locator("#items img.picture").all()
+    assert pictures
+    assert all(
+        picture.evaluate("p => p.decode().then(() => p.naturalWidth)") for picture in pictures
+    )
     assert "liked, in any domain" in page.locator("#history-note").inner_text()
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue
+from bridgerec.data.images import image_files
 from bridgerec.errors import ArtifactError
 from bridgerec.registry.bundle import check_bundle, find_bundle
 from bridgerec.serving.launch import running
@@ -103,6 +104,27 @@ def test_a_history_sent_gives_the_answer_of_the_same_history_stored(
         assert ask(url, history=books)["route"] == "cold_start"
     stray = ask(url, history=[{"domain": "films", "item_id": "no-such"}])
     assert "not in the catalogue" in stray["notes"][0]
+
+
+def test_pictures_are_shown(url: str, finished: Workspace) -> None:
+    catalogue = Catalogue.read(finished.prepared / "items.parquet")
+    files = image_files(finished, catalogue)
+    block = catalogue.block("films")
+    films = [i for i in range(block.start, block.stop) if files[i]]
+    bare = [i for i in range(block.start, block.stop) if not files[i]]
+    assert films
+    assert bare
+    own = catalogue.items["item_id"]
+    shown = httpx.get(f"{url}/items/{own[films[0]]}", params={"domain": "films"}).json()
+    picture = httpx.get(f"{url}{shown['image']}")
+    assert picture.headers["content-type"] == "image/png"
+    file = files[films[0]]
+    assert file is not None
+    assert picture.content == file.read_bytes()
+    without = httpx.get(f"{url}/items/{own[bare[0]]}", params={"domain": "films"}).json()
+    assert not without["image"]
+    assert httpx.get(f"{url}/pictures/{bare[0]}.png").status_code == 404
+    assert httpx.get(f"{url}/pictures/..%2Fmanifest.json").status_code == 404
 
 
 def test_an_account_of_a_domain_finds_its_person(finished: Workspace) -> None:

@@ -23,6 +23,7 @@ PARTS = (
     "whitening.safetensors",
     "encoder.json",
     "encoder",
+    "pictures.zip",
 )
 
 
@@ -35,6 +36,7 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
     """
     from safetensors.numpy import save_file
 
+    from bridgerec.registry.pictures import write_pictures
     from bridgerec.registry.words import write_words
 
     champion = read_json(workspace.champion / "champion.json")
@@ -61,6 +63,7 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
         stored["timestamp"] = rows["timestamp"].to_numpy().astype(np.int64)
     save_file(stored, folder / "histories.safetensors")
     write_words(workspace, folder)
+    write_pictures(workspace, folder)
     write_json(folder / "evaluation.json", evidence(workspace))
     write_json(folder / "dossier.json", dossier)
     service = workspace.params.service.model_dump(mode="json")

@@ -10,7 +10,7 @@ from bridgerec import __version__
 from bridgerec.serving import problems
 from bridgerec.serving.canary import canary_routes
 from bridgerec.serving.live import Live
-from bridgerec.serving.routes import about, console, events, items, recommend, users
+from bridgerec.serving.routes import about, console, events, items, pictures, recommend, users
 
 
 def make_app(live: Callable[[], Live]) -> FastAPI:
@@ -18,7 +18,7 @@ def make_app(live: Callable[[], Live]) -> FastAPI:
     application exists."""
     app = FastAPI(title="BridgeRec", version=__version__, openapi_url="/openapi.json")
     problems.install(app)
-    for module in (recommend, events, users, items, about):
+    for module in (recommend, events, users, items, pictures, about):
         app.include_router(module.router(live))
     app.include_router(canary_routes(lambda: live().releases))
     app.include_router(console.router())

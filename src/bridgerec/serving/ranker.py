@@ -103,7 +103,7 @@ class Recommender:
             names=users,
         )
         born = first_met(people.stored, len(catalogue))
-        shelf = Shelf(catalogue, folder / "vectors.safetensors", born)
+        shelf = Shelf(catalogue, folder / "vectors.safetensors", born, folder / "pictures.zip")
         return cls(
             release=manifest["release"],
             dossier=read_json(folder / "dossier.json"),

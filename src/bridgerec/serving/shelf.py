@@ -14,6 +14,7 @@ from bridgerec.data.dataset import Catalogue
 from bridgerec.errors import ArtifactError
 from bridgerec.serving.additions import Additions
 from bridgerec.serving.columns import Columns
+from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.schemas import Filters
 from bridgerec.serving.state import NewItem
 
@@ -46,7 +47,8 @@ class Shelf:
     """`columns` are lists by global index; `index` finds it by domain and item id.
 
     `vectors_path` is the bundle's `vectors.safetensors` (float16); read on first use.  `born`
-    (n_items,) is when each item was first met, in seconds; NaN where unknown.
+    (n_items,) is when each item was first met, in seconds; NaN where unknown.  `pictures` is the
+    bundle's archive of them, if there is one.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Shelf:
         catalogue: Catalogue,
         vectors_path: Path | None = None,
         born: NDArray[np.float64] | None = None,
+        pictures: Path | None = None,
     ) -> None:
         self.catalogue = catalogue
         self._vectors_path = vectors_path
         items, n = catalogue.items, len(catalogue)
+        self.pictures = Pictures(pictures)
         self.born = np.full(n, np.nan) if born is None else born
         self.domains: list[str] = items["domain"].to_list()
         self.columns: dict[str, list[Any]] = {"item_id": items["item_id"].to_list()}
@@ -183,7 +187,7 @@ class Shelf:
             **{name: self.columns[name][item] for name in ("item_id", "title", "category")},
             "brand": self.columns["brand"][item],
             "price": None if math.isnan(price) else price,
-            "image": self.columns["image"][item],
+            "image": self.pictures.address(item) or self.columns["image"][item],
         }
 
     def titled(self, domain: str | None, query: str, limit: int) -> list[int]:

@@ -17,7 +17,7 @@ export function theme(category) {
   return levels[1] ?? levels[0] ?? "";
 }
 
-const usable = (image) => typeof image === "string" && /^(https:|data:image\/)/.test(image);
+const usable = (image) => typeof image === "string" && /^(https:|data:image\/|\/pictures\/)/.test(image);
 
 /** 56 by 56 pixels, without a text alternative: the title stands beside it. */
 export function picture(item) {

@@ -12,7 +12,10 @@ METRICS = "/metrics"
 READER, WRITER, ADMIN = frozenset({"reader"}), frozenset({"writer"}), frozenset({"admin"})
 ANYBODY: frozenset[str] = frozenset()
 
-_STATIC = re.compile(r"/|/(console/)?[\w.-]+\.(html|js|mjs|css|svg|png|ico|woff2|webmanifest)")
+_STATIC = re.compile(
+    r"/|/(console/)?[\w.-]+\.(html|js|mjs|css|svg|png|ico|woff2|webmanifest)"
+    r"|/pictures/\d+\.\w+"
+)
 _NEEDED = {  # (method, path) -> roles, one of which is enough; HEAD counts as GET
     **{("POST", p): READER for p in ("/recommend", "/recommend_batch", "/similar", "/search")},
     **{("POST", p): WRITER for p in ("/events", "/feedback", "/items")},
@@ -27,7 +30,7 @@ _WITH_ID = {"items": "/items/{item_id}", "users": "/users/{user_id}"}
 
 
 def is_static(path: str) -> bool:
-    """Whether this is a file of the console."""
+    """Whether this is a file of the console, or a picture of the catalogue."""
     return _STATIC.fullmatch(path) is not None
 
 
