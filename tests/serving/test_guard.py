@@ -127,9 +127,8 @@ def test_request_ids_and_headers() -> None:
     assert page["x-content-type-options"] == "nosniff"
     assert page["referrer-policy"] == "no-referrer"
     policy = page["content-security-policy"]
-    assert "default-src 'self'" in policy
+    assert "default-src 'none'; script-src 'self';" in policy
     assert "unsafe" not in policy
-    assert "script-src" not in policy  # so that default-src holds for scripts
     assert "cache-control" not in page
     assert own.headers["cache-control"] == "no-store"
 
