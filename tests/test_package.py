@@ -20,11 +20,12 @@ def test_templates_are_the_files_of_the_demo(name: str) -> None:
     assert (TEMPLATES / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_the_template_of_params_differs_from_the_demo_in_tuning_alone() -> None:
+def test_the_template_of_params_differs_from_the_demo_in_tuning_and_pictures_alone() -> None:
     demo, template = (
         yaml.safe_load((folder / "params.yaml").read_text()) for folder in (ROOT, TEMPLATES)
     )
     assert demo["models"].keys() == template["models"].keys()
+    assert demo["embed"].pop("image") == {"model": "colour"}  # its catalogue names pictures
     for key in demo.keys() - {"data", "targets", "models"}:
         assert demo[key] == template[key], key
 
