@@ -78,6 +78,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     params["models"]["sequence"].update(epochs=1)
     params["blend"]["members"] = ["popularity", "ease_text", "two_tower", "sequence"]
     params["evaluation"].update(seeds=1, bootstrap=200)
+    params["service"].update(timeout_seconds=40, model_seconds=20)  # machines that are busy
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     for command in (["init", "-q", "--no-scm"], ["add", "-q", "data"], ["repro"]):
         dvc(root, *command)

@@ -247,7 +247,7 @@ class Service(Strict):
     max_history: int = Field(500, ge=1)
     traffic_log: bool = True
     max_batch: int = Field(100, ge=1)  # requests of one /recommend_batch
-    model_seconds: float = Field(1, gt=0)  # after which the baseline answers
+    model_seconds: float = Field(2, gt=0)  # after which the baseline answers
     # where live state is kept: a folder or a redis:// address; None: state/ of the workspace
     state: str | None = None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -73,4 +74,14 @@ def make_app(live: Callable[[], Live], limit: int) -> FastAPI:
         async def root() -> RedirectResponse:
             return RedirectResponse("/release")
 
+        app.mount("/", nothing, name="nothing")
     return app
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Every other path, so that BentoML does not answer it in another shape.
+
+    Raises:
+        HTTPException: 404.
+    """
+    raise HTTPException(404, f"there is no path {scope['path']}")

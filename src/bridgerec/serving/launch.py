@@ -18,7 +18,7 @@ from bridgerec.registry.bundle import find_bundle
 from bridgerec.runtime import QUIET
 
 
-def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
+def command(bento: Path, port: int, host: str) -> list[str]:
     """The argument list of `bentoml serve` for a Bento's folder.
 
     Raises:
@@ -27,14 +27,16 @@ def command(bento: Path, port: int, host: str, workers: int) -> list[str]:
     find_bundle(bento)
     return [
         sys.executable, "-m", "bentoml", "serve", str(bento.resolve()),
-        "--host", host, "--port", str(port), "--api-workers", str(workers),
+        "--host", host, "--port", str(port),
     ]  # fmt: skip
 
 
-def environment(traffic: Path | None, state: str | None = None) -> dict[str, str]:
-    """This process's environment with quiet telemetry, the traffic folder, and where live state
-    is kept (a folder or a redis:// address; None: as the environment says)."""
+def environment(traffic: Path | None, state: str | None = None, workers: int = 1) -> dict[str, str]:
+    """This process's environment with quiet telemetry, the traffic folder, where live state is
+    kept (a folder or a redis:// address; None: as the environment says), and how many processes
+    answer."""
     found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true"}
+    found["BRIDGEREC_WORKERS"] = str(workers)
     if traffic is not None:
         found["BRIDGEREC_TRAFFIC"] = str(traffic.resolve())
     if state is not None:
@@ -51,7 +53,7 @@ def serve(
     state: str | None = None,
 ) -> int:
     """Serve until stopped; SIGTERM and SIGINT are passed on; returns the exit code."""
-    process = subprocess.Popen(command(bento, port, host, workers), env=environment(traffic, state))
+    process = subprocess.Popen(command(bento, port, host), env=environment(traffic, state, workers))
 
     def forward(number: int, _: object) -> None:
         process.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
@@ -81,8 +83,8 @@ def running(
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as scratch:
         process = subprocess.Popen(
-            command(bento, port, "127.0.0.1", workers),
-            env=environment(traffic, state or scratch),
+            command(bento, port, "127.0.0.1"),
+            env=environment(traffic, state or scratch, workers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -26,6 +26,16 @@ class Past:
         return len(self.items)
 
 
+def history(entries: Sequence[tuple[int, int]], now: int | None) -> Histories:
+    """One row for a model from (catalogue item, time), oldest first; no entry is newer than
+    `now`, the moment of the question."""
+    rows = Histories.of([[item for item, _ in entries]])
+    if now is None:
+        return rows
+    time = np.array([min(time, now) for _, time in entries], dtype=np.int64)
+    return replace(rows, timestamp=time, asked=np.array([now]))
+
+
 @dataclass(frozen=True)
 class People:
     """`stored` holds everybody's packaged history, row by user index."""
@@ -104,11 +114,7 @@ class People:
     ) -> Histories:
         n = len(shelf.catalogue)
         known = _newest((i if i < n else shelf.added.stand_in(i), time) for i, time in entries)
-        rows = Histories.of([[item for item, _ in known]])
-        if now is None:
-            return rows
-        time = np.array([min(time, now) for _, time in known], dtype=np.int64)
-        return replace(rows, timestamp=time, asked=np.array([now]))
+        return history(known, now)
 
 
 def _newest(entries: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from bridgerec.models.base import Candidate, check_catalogue, load
 from bridgerec.registry.bundle import check_bundle
 from bridgerec.runtime import read_json
 from bridgerec.serving.hooks import explain, pool, rerank
-from bridgerec.serving.people import Past, People
+from bridgerec.serving.people import Past, People, history
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.schemas import RecommendRequest, Route, targets_of
 from bridgerec.serving.shelf import Shelf
@@ -109,6 +109,13 @@ class Recommender:
             shelf=Shelf(catalogue, folder / "vectors.safetensors"),
             folder=folder,
         )
+
+    def warm(self) -> None:
+        """Ask every model once, so that no request waits for what they load on first use."""
+        asked = history([(0, 0)], self.people.clock)
+        for model in set(self.models.values()):
+            for target in self.shelf.catalogue.domains:
+                model.score(asked, target)
 
     def recommend(
         self, request: RecommendRequest | dict[str, Any], view: View = NOTHING

@@ -3,7 +3,6 @@
 Ids are any text of at most 500 characters that can be written as UTF-8; times are seconds.
 """
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -338,8 +337,3 @@ class Problem(BaseModel):
     message: str
     remedy: str
     request_id: str
-
-
-def plain(value: float) -> float | None:
-    """A number that JSON can hold: NaN, a price that is not there, becomes None."""
-    return None if math.isnan(value) else round(value, 6)

@@ -29,6 +29,7 @@ def make_service(bundle: Path) -> Any:
         def __init__(self) -> None:
             # a damaged bundle or an unusable store raises here: the worker never becomes ready
             recommender = Recommender.open(bundle)
+            recommender.warm()
             state["live"] = open_live(recommender, settings["timeout_seconds"])
             gc.collect()
             gc.freeze()  # what was loaded lives as long as the process: no need to scan it
@@ -44,6 +45,8 @@ def make_service(bundle: Path) -> Any:
         name=settings["name"],
         traffic={"timeout": settings["timeout_seconds"]},
         tracing={"sample_rate": 0.0},
+        # `bentoml serve --api-workers` does not reach services of this kind
+        workers=int(os.environ.get("BRIDGEREC_WORKERS", "1")),
     )(Recommendations)
     return bentoml.asgi_app(app, path="/")(service)
 
@@ -55,7 +58,7 @@ def open_live(recommender: Recommender, timeout: float) -> Live:
     return Live(
         recommender,
         # a request must still be answered after it waited for the encoder
-        Embedder(recommender.folder, patience=0.7 * timeout),
+        Embedder(recommender.folder, patience=0.5 * timeout),
         store=open_store(place) if place else None,
         log=TrafficLog(Path(traffic)) if traffic else None,
     )

@@ -1,5 +1,6 @@
 """All items that can be shown: the catalogue's by index, then those that were added since."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from bridgerec.data.dataset import Catalogue
 from bridgerec.errors import ArtifactError
 from bridgerec.serving.additions import Additions
-from bridgerec.serving.schemas import Filters, plain
+from bridgerec.serving.schemas import Filters
 from bridgerec.serving.state import NewItem
 
 Floats = NDArray[np.float32]
@@ -157,11 +158,12 @@ class Shelf:
 
     def show(self, item: int) -> dict[str, Any]:
         """What an answer tells of an item."""
+        price = float(self.price[item])
         return {
             "domain": self.domains[item],
             **{name: self.columns[name][item] for name in ("item_id", "title", "category")},
             "brand": self.columns["brand"][item],
-            "price": plain(self.price[item]),
+            "price": None if math.isnan(price) else price,
             "image": self.columns["image"][item],
         }
 

@@ -8,7 +8,7 @@ worker sees it.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -21,8 +21,7 @@ class StateError(BridgeRecError):
     exit_code = 7
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """`person` is whom the release (or the request) knows; `event_id` is unique per person."""
 
     event_id: str

@@ -22,10 +22,10 @@ from bridgerec.serving.state.writer import GroupWriter
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
-  seq INTEGER PRIMARY KEY, person TEXT NOT NULL, event_id TEXT NOT NULL, domain TEXT NOT NULL,
-  item_id TEXT NOT NULL, timestamp INTEGER NOT NULL, kind TEXT NOT NULL, value REAL,
-  UNIQUE (person, event_id));
-CREATE INDEX IF NOT EXISTS events_by_time ON events (person, timestamp, seq);
+  person TEXT NOT NULL, timestamp INTEGER NOT NULL, seq INTEGER NOT NULL, event_id TEXT NOT NULL,
+  domain TEXT NOT NULL, item_id TEXT NOT NULL, kind TEXT NOT NULL, value REAL,
+  PRIMARY KEY (person, timestamp, seq)) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS event_ids ON events (person, event_id);
 CREATE TABLE IF NOT EXISTS forgotten (person TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS items (
   number INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, item_id TEXT NOT NULL,
@@ -35,11 +35,17 @@ CREATE TABLE IF NOT EXISTS feedback (
   position INTEGER, timestamp INTEGER, received INTEGER NOT NULL,
   PRIMARY KEY (request_id, kind, domain, item_id)) WITHOUT ROWID;
 """
-ADD = "INSERT OR IGNORE INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+# stored in the order they are read: a person's events share pages; seq keeps equal times in order
+ADD = (
+    "INSERT OR IGNORE INTO events SELECT ?2, ?5, coalesce(max(seq), 0) + 1, ?1, ?3, ?4, ?6, ?7 "
+    "FROM events WHERE person = ?2 AND timestamp = ?5"
+)
 LOOK = (
     "SELECT event_id, person, domain, item_id, timestamp, kind, value FROM events "
     "WHERE person = ? ORDER BY timestamp DESC, seq DESC LIMIT ?"
 )
+GONE = "SELECT 1 FROM forgotten WHERE person = ?"
+NEWER = "SELECT number, content FROM items WHERE number > ? ORDER BY number"
 REACT = "INSERT OR IGNORE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?)"
 Operation = Callable[[sqlite3.Connection], Any]
 
@@ -63,6 +69,7 @@ class SqliteStore:
             self._writer = self._connect()
             self._writer.executescript(SCHEMA)
             self._reader = self._connect()
+        self._wipe = False  # whether what was removed must leave the disk with this commit
         self._group: GroupWriter[Operation] = GroupWriter(self._commit, "state")
 
     def _connect(self) -> sqlite3.Connection:
@@ -92,6 +99,14 @@ class SqliteStore:
                 "rights."
             ) from error
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        self._reader.execute("BEGIN")  # one moment for all; also cheaper than one per statement
+        try:
+            yield self._reader.execute
+        finally:
+            self._reader.execute("COMMIT")
+
     def _commit(self, operations: list[Operation]) -> list[Any]:
         with self._turn(), self._named():
             self._writer.execute("BEGIN IMMEDIATE")
@@ -101,31 +116,24 @@ class SqliteStore:
             except BaseException:
                 self._writer.rollback()
                 raise
+            if self._wipe:  # the log still holds the pages as they were
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._wipe = False
         return results
 
     async def add(self, events: Sequence[Event]) -> int:
-        rows = [
-            (e.person, e.event_id, e.domain, e.item_id, e.timestamp, e.kind, e.value)
-            for e in events
-        ]
-
         def insert(connection: sqlite3.Connection) -> int:
-            return connection.executemany(ADD, rows).rowcount
+            return connection.executemany(ADD, events).rowcount
 
         return int(await self._group.write(insert))
 
     async def look(self, person: str | None, limit: int, after: int) -> View:
-        with self._named():
-            events: list[Event] = []
-            gone = False
+        with self._named(), self._snapshot() as read:
+            events, gone = [], False
             if person is not None:
-                gone = self._reader.execute(
-                    "SELECT 1 FROM forgotten WHERE person = ?", (person,)
-                ).fetchone() is not None  # fmt: skip
-                events = [Event(*row) for row in self._reader.execute(LOOK, (person, limit))]
-            items = self._reader.execute(
-                "SELECT number, content FROM items WHERE number > ? ORDER BY number", (after,)
-            ).fetchall()
+                events = [Event(*row) for row in read(LOOK, (person, limit))]
+                gone = read(GONE, (person,)).fetchone() is not None
+            items = read(NEWER, (after,)).fetchall()
         return View(tuple(events[::-1]), gone, tuple((n, NewItem.load(c)) for n, c in items))
 
     async def count(self, person: str) -> int:
@@ -135,6 +143,7 @@ class SqliteStore:
 
     async def forget(self, person: str) -> int:
         def remove(connection: sqlite3.Connection) -> int:
+            self._wipe = True
             gone = connection.execute("DELETE FROM events WHERE person = ?", (person,)).rowcount
             connection.execute(
                 "INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (person, int(time.time()))
@@ -156,8 +165,7 @@ class SqliteStore:
 
     async def forgotten(self, persons: Sequence[str]) -> set[str]:
         with self._named():
-            query = "SELECT 1 FROM forgotten WHERE person = ?"
-            return {p for p in persons if self._reader.execute(query, (p,)).fetchone()}
+            return {p for p in persons if self._reader.execute(GONE, (p,)).fetchone()}
 
     async def add_item(self, item: NewItem) -> int:
         def insert(connection: sqlite3.Connection) -> int | None:
