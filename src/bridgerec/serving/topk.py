@@ -23,6 +23,10 @@ class Best(NamedTuple):
     places: Ints
     scores: Floats
 
+    @classmethod
+    def nothing(cls) -> "Best":
+        return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+
 
 class Pairs(NamedTuple):
     """Candidates of a batch: `row`, `place` and `score`, each (pairs,), sorted by row."""
@@ -84,6 +88,13 @@ def top_rows(
     """The `k[i]` best of each row i without its `hidden[i]`; overwrites what is hidden."""
     hide(scores, hidden)
     return sort(at_least(scores, max(k, default=0)), len(scores), k)
+
+
+def merge_best(one: Best, other: Best, later: int, k: int) -> Best:
+    """The `k` best of two lists, where the places of the second begin at `later`."""
+    places = np.concatenate([one.places, other.places + later])
+    scores = np.concatenate([one.scores, other.scores])
+    return sort(Pairs(np.zeros(len(places), dtype=np.int64), places, scores), 1, [k])[0]
 
 
 def top_k(scores: NDArray[np.floating[Any]], open_: NDArray[np.bool_], k: int) -> Ints:

@@ -19,6 +19,7 @@ from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, unde
 from bridgerec.models.compression import expand
 from bridgerec.models.trends import Trends
 from bridgerec.runtime import read_json
+from bridgerec.serving.additions import Borrowed
 from bridgerec.serving.index import Floats, Hidden, Index
 from bridgerec.serving.topk import Best
 
@@ -53,6 +54,7 @@ class ServedTowers(Candidate):
         self.items: Floats = self.parts.pop("items")
         self.log_popularity: Floats = self.parts.pop("log_popularity")
         self._indexes: dict[tuple[str, int], Index] = {}
+        self._means: dict[tuple[str, int], tuple[Borrowed, Floats]] = {}
 
     def score(self, histories: Histories, target: str) -> Floats:
         block, timed = self.block(target), int(histories.asked is not None)
@@ -68,15 +70,25 @@ class ServedTowers(Candidate):
             scores += weights[:, 1:] * self.trends.lift(trend, histories.moment, block)
         return np.asarray(scores, dtype=np.float32)
 
-    def top(
-        self, histories: Histories, target: str, k: list[int], hidden: Hidden
-    ) -> list[Best] | None:
-        """The `k[i]` best of each row without the places `hidden[i]` of the target; None where
-        the question is of a moment in the past, for which there is no index."""
-        if not self.settled(histories):
-            return None
+    def top(self, histories: Histories, target: str, k: list[int], hidden: Hidden) -> list[Best]:
+        """The `k[i]` best of each row without the places `hidden[i]` of the target; for `settled`
+        questions."""
         queries, weights = self.queries(histories, target)
         return self.index(target, int(histories.asked is not None)).top(queries, weights, k, hidden)
+
+    def borrow(self, histories: Histories, target: str, added: Borrowed) -> Floats:
+        """Scores of items that were added since, (batch, added): being linear in the items, the
+        mean of scores is the score of a mean."""
+        timed = int(histories.asked is not None)
+        index = self.index(target, timed)
+        kept = self._means.get((target, timed))
+        if kept is None or kept[0] is not added:
+            near = added.near.ravel()
+            whole = np.hstack([index.vectors[near], index.extras[near] + index.shift])
+            means = np.einsum("mk,mkd->md", added.share, whole.reshape(*added.near.shape, -1))
+            kept = added, means
+            self._means[target, timed] = kept
+        return _each(np.hstack(self.queries(histories, target)), kept[1].T)
 
     def settled(self, histories: Histories) -> bool:
         """Whether all is asked after the newest thing that the model knows of."""
