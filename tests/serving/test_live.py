@@ -33,7 +33,7 @@ Address = tuple[str, Path, Path]  # URL, state folder, traffic folder
 def served(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     root = tmp_path_factory.mktemp("live")
     state, traffic = root / "state", root / "traffic"
-    with running(finished.bento, workers=2, traffic=traffic, state=str(state)) as url:
+    with running(finished.bento, 2, traffic, timeout=180, state=str(state)) as url:
         warm = time.monotonic() + 120  # both workers load the encoder when they are first asked
         for _ in range(8):
             while post(url, "/search", text="x", target="films", check=False).status_code == 503:

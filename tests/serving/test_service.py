@@ -34,7 +34,7 @@ def url(
 ) -> Iterator[str]:
     bento = tmp_path_factory.mktemp("elsewhere") / "bento"
     shutil.copytree(finished.bento, bento)
-    with running(bento, traffic=traffic) as found:
+    with running(bento, traffic=traffic, timeout=180) as found:
         yield found
 
 

@@ -76,13 +76,16 @@ class Embedder:
             raise
 
     async def _ready(self) -> "tuple[TextEncoder, Whitening]":
-        waiting = asyncio.shield(asyncio.wrap_future(self.start()))
-        try:
-            return await asyncio.wait_for(waiting, self.patience)
-        except TimeoutError:
+        waiting = asyncio.wrap_future(self.start())
+        # a failure after the wait is told to the next request
+        waiting.add_done_callback(lambda f: None if f.cancelled() else f.exception())
+        done, _ = await asyncio.wait([waiting], timeout=self.patience)
+        if not done:
             raise Unavailable(
                 "the text encoder is still being loaded", "Send it again in a few seconds.", 5
-            ) from None
+            )
+        try:
+            return waiting.result()
         except (BridgeRecError, ImportError, OSError, RuntimeError, ValueError) as error:
             name = self.record.get("encoder", {}).get("model", "")
             raise Unavailable(
@@ -127,7 +130,7 @@ class Embedder:
         vector = (await self.vectors([self.text_of(item)], number))[0]
         return replace(item, space=self.space, vector=vector.astype(np.float16).tobytes())
 
-    async def vectors_of(self, items: Sequence[NewItem]) -> tuple[list[bool], Floats]:
+    async def vectors_of(self, items: Sequence[NewItem]) -> tuple[list[bool], list[Floats]]:
         """Vectors of stored items, and which of them have one: those of another release's space
         are embedded again, and left out where that is impossible."""
         usable, found = [], []
@@ -142,7 +145,7 @@ class Embedder:
                 continue
             usable.append(True)
             found.append(np.frombuffer(known.vector, dtype=np.float16).astype(np.float32))
-        return usable, np.array(found, dtype=np.float32).reshape(len(found), -1)
+        return usable, found
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

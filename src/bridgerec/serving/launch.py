@@ -82,15 +82,17 @@ def running(
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as scratch:
-        process = subprocess.Popen(
-            command(bento, port, "127.0.0.1"),
-            env=environment(traffic, state or scratch, workers),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        said = Path(scratch) / "log"
+        with said.open("wb") as output:
+            process = subprocess.Popen(
+                command(bento, port, "127.0.0.1"),
+                env=environment(traffic, state or scratch, workers),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         try:
-            _wait(process, url, timeout)
+            _wait(process, url, timeout, said)
             yield url
         finally:
             process.terminate()
@@ -101,15 +103,18 @@ def running(
                 process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, timeout: float) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, timeout: float, said: Path) -> None:
     limit = time.monotonic() + timeout
+    failure = f"was not ready within {timeout:.0f} s"
     while time.monotonic() < limit:
         if process.poll() is not None:
-            raise ArtifactError(f"the service stopped with exit code {process.returncode}.")
+            failure = f"stopped with exit code {process.returncode}"
+            break
         try:
             if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
-    raise ArtifactError(f"the service was not ready within {timeout:.0f} s.")
+    end = said.read_text(errors="replace").strip()[-2000:]
+    raise ArtifactError(f"the service {failure}. It said last:\n{end}")

@@ -86,7 +86,8 @@ class Shelf:
         """Unit vectors of any items, (len(items), size)."""
         n = len(self.catalogue)
         found = self.vectors[np.minimum(items, n - 1)]
-        found[items >= n] = self.added.vectors[items[items >= n] - n]
+        if len(self.added):
+            found[items >= n] = self.added.vectors[items[items >= n] - n]
         return found
 
     def cosines(self, vector: Floats, domain: str) -> Floats:
@@ -121,13 +122,11 @@ class Shelf:
         found = [i - block.start if block.start <= i < block.stop else later.get(i) for i in items]
         return [place for place in found if place is not None]
 
-    def take(self, rows: Sequence[tuple[int, NewItem]], vectors: Floats | None) -> None:
-        """Take in additions with their numbers in the store and their vectors (len(rows), size)."""
-        for place, (number, item) in enumerate(rows):
+    def take(self, rows: Sequence[tuple[int, NewItem]], vectors: Sequence[Floats]) -> None:
+        """Take in additions of known domains, with their numbers in the store and unit vectors."""
+        for (number, item), vector in zip(rows, vectors, strict=True):
+            self._put(item, vector)
             self.seen = max(self.seen, number)
-            if item.domain not in self.index or vectors is None:
-                continue  # of another release's domain
-            self._put(item, vectors[place])
 
     def _put(self, item: NewItem, vector: Floats) -> None:
         own, n = self.index[item.domain], len(self.catalogue)

@@ -1,0 +1,378 @@
+"""The service's parts without a server: items, merging, failing models, missing encoders."""
+
+import asyncio
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from bridgerec.data.dataset import Catalogue, Histories, Training
+from bridgerec.models.base import Candidate, CandidateConfig
+from bridgerec.models.ease import EASE
+from bridgerec.models.popularity import Popularity
+from bridgerec.runtime import write_json
+from bridgerec.serving.additions import nearest
+from bridgerec.serving.app import make_app
+from bridgerec.serving.embedder import Embedder
+from bridgerec.serving.live import Live
+from bridgerec.serving.people import People
+from bridgerec.serving.ranked import Ranked
+from bridgerec.serving.ranker import Recommender, merge, standardised, top_k
+from bridgerec.serving.schemas import Filters, RecommendRequest
+from bridgerec.serving.shelf import Shelf
+from bridgerec.serving.state import Event, NewItem, View, open_store
+
+SERVICE = {"k_max": 200, "max_history": 5, "max_batch": 3, "model_seconds": 5.0}
+OF_SPACE = {"space": "here", "domains": ["left", "right"], "fields": ["title"]}
+
+
+@pytest.fixture
+def items(training: Training) -> pl.DataFrame:
+    """The catalogue of `training`, with categories, brands, and prices for every second item."""
+    return training.catalogue.items.with_columns(
+        category=pl.Series([["Home > Lamps", "Home > Sofas", "Garden"][n % 3] for n in range(60)]),
+        brand=pl.Series([["Acme", None][n % 2] for n in range(60)]),
+        price=pl.Series([float(n) if n % 2 == 0 else None for n in range(60)]),
+    )
+
+
+@pytest.fixture
+def recommender(training: Training, items: pl.DataFrame, tmp_path: Path) -> Recommender:
+    """EASE for those with a history, popularity for the others; people are u0 to u119."""
+    save_file(
+        {"vectors": training.vectors.astype(np.float16)}, tmp_path / "vectors.safetensors"
+    )  # fmt: skip
+    write_json(tmp_path / "encoder.json", OF_SPACE)
+    ease, popularity = EASE(), Popularity()
+    for model in (ease, popularity):
+        model.train(training)
+    names = [f"u{n}" for n in range(len(training.histories))]
+    return Recommender(
+        release="r1",
+        dossier={},
+        service=SERVICE,
+        models={"warm": ease, "cold_start": ease, "unknown": popularity},
+        names={"warm": "ease", "cold_start": "ease", "unknown": "popularity"},
+        people=People(training.histories, {n: i for i, n in enumerate(names)}, {}, names),
+        shelf=Shelf(Catalogue(items), tmp_path / "vectors.safetensors"),
+        folder=tmp_path,
+    )
+
+
+def addition(vector: NDArray[np.float32], **changes: Any) -> NewItem:
+    found = {"domain": "right", "item_id": "new", "title": "New", "space": "here", **changes}
+    return NewItem(**found, vector=vector.astype(np.float16).tobytes())
+
+
+def put(recommender: Recommender, *rows: tuple[int, NewItem]) -> None:
+    vectors = [np.frombuffer(i.vector, np.float16).astype(np.float32) for _, i in rows]
+    recommender.shelf.take(rows, vectors)
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+def served(live: Live) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(make_app(lambda: live, 10_000))
+    return httpx.AsyncClient(transport=transport, base_url="http://service")
+
+
+def test_a_new_item_gets_the_weighted_mean_of_its_neighbours_scores(
+    recommender: Recommender, training: Training
+) -> None:
+    assert training.vectors is not None
+    put(recommender, (1, addition(training.vectors[35])))
+    block = recommender.shelf.catalogue.block("right")
+    scores = recommender.models["warm"].score(training.histories.batch(0, 1), "right")[0]
+    cosine = training.vectors[block].astype(np.float64) @ training.vectors[35]
+    near = np.argsort(-cosine, kind="stable")[:10]
+    weight = np.maximum(cosine[near], 0)
+    expected = (scores[near] * weight).sum() / weight.sum()
+    found = recommender.shelf.added.scores("right", scores, block.start)
+    np.testing.assert_allclose(found, [expected], rtol=2e-3)
+    left = recommender.models["warm"].score(training.histories.batch(0, 1), "left")[0]
+    assert len(recommender.shelf.added.scores("left", left, 0)) == 0
+
+
+def test_a_new_item_follows_its_taste(recommender: Recommender, training: Training) -> None:
+    assert training.vectors is not None
+    put(recommender, *[(n, addition(training.vectors[30 + n], item_id=f"n{n}")) for n in range(3)])
+    for user in range(6):  # person n likes items n % 3
+        request = {"target": "right", "user_id": f"u{user}", "k": 60, "exclude_seen": False}
+        found = ids(recommender.recommend(request))
+        order = [i for i in found if i.startswith("n")]
+        assert order[0] == f"n{user % 3}"
+        assert found.index(order[0]) < 12
+
+
+def test_few_neighbours_and_no_likeness() -> None:
+    block = np.eye(3, 4, dtype=np.float32)
+    near, weights = nearest(np.array([0.6, 0.8, 0, 0], dtype=np.float32), block)
+    assert near[:3].tolist() == [1, 0, 2]
+    assert weights.sum() == pytest.approx(1)
+    assert weights[:2] == pytest.approx([0.8 / 1.4, 0.6 / 1.4])
+    near, weights = nearest(np.array([0, 0, 0, 1], dtype=np.float32), block)
+    assert weights[:3] == pytest.approx([1 / 3] * 3)
+
+
+def test_an_item_of_the_catalogue_can_be_changed(
+    recommender: Recommender, training: Training
+) -> None:
+    assert training.vectors is not None
+    new = addition(training.vectors[0], item_id="i40", title="Other", brand="Best", price=2.0)
+    put(recommender, (7, new))
+    shelf = recommender.shelf
+    assert shelf.seen == 7
+    assert shelf.index["right"]["i40"] == 40
+    assert shelf.show(40)["title"] == "Other"
+    assert shelf.fits(np.array([40, 41]), Filters(brands=["best"])).tolist() == [True, False]
+    np.testing.assert_allclose(shelf.vector(np.array([40]))[0], training.vectors[0], atol=1e-3)
+    assert len(shelf.choices("right")) == 30
+
+
+@pytest.mark.parametrize(
+    ("filters", "kept"),
+    [
+        ({"categories": ["home"]}, lambda n: n % 3 < 2),
+        ({"categories": ["Home > L", "garden"]}, lambda n: n % 3 != 1),
+        ({"brands": ["ACME"]}, lambda n: n % 2 == 0),
+        ({"price_min": 40}, lambda n: n % 2 == 0 and n >= 40),
+        ({"price_min": 34, "price_max": 36}, lambda n: n in (34, 36)),
+        ({"brands": ["Acme"], "categories": ["Gar"], "price_max": 40}, lambda n: n in (32, 38)),
+        ({"brands": ["nobody"]}, lambda n: False),
+    ],
+)  # fmt: skip
+def test_filters_keep_what_fits(recommender: Recommender, filters: Any, kept: Any) -> None:
+    answer = recommender.recommend({"target": "right", "k": 60, "filters": filters})
+    assert set(ids(answer)) == {f"i{n}" for n in range(30, 60) if kept(n)}
+
+
+def test_new_items_pass_the_same_filters(recommender: Recommender, training: Training) -> None:
+    assert training.vectors is not None
+    item = addition(training.vectors[30], brand="Acme", category="Attic", price=100.0)
+    put(recommender, (1, item))
+    for filters in ({"price_min": 99}, {"categories": ["attic"]}):
+        answer = recommender.recommend({"target": "right", "filters": filters})
+        assert ids(answer) == ["new"]
+        assert answer["items"][0]["price"] == 100.0
+    assert ids(recommender.recommend({"target": "right", "allow": ["new", "i3", "i33"]})) in (
+        ["new", "i33"], ["i33", "new"],
+    )  # fmt: skip
+    assert "new" not in ids(recommender.recommend({"target": "right", "k": 60, "exclude": ["new"]}))
+
+
+def test_live_events_count_like_stored_ones(recommender: Recommender, training: Training) -> None:
+    rows = training.histories.batch(4, 5)
+    assert rows.timestamp is not None
+    index = recommender.shelf.catalogue.items
+    events = tuple(
+        Event(f"{n}", "someone", index["domain"][i], index["item_id"][i], t)
+        for n, (i, t) in enumerate(zip(rows.items.tolist(), rows.timestamp.tolist(), strict=True))
+    )
+    live = recommender.recommend({"target": "right", "user_id": "someone"}, View(events))
+    stored = recommender.recommend({"target": "right", "user_id": "u4"})
+    assert live["items"] == stored["items"]
+    assert live["notes"] == []
+    gone = recommender.recommend({"target": "right", "user_id": "u4"}, View(forgotten=True))
+    assert gone["route"] == "unknown"
+    again = recommender.recommend({"target": "right", "user_id": "u4"}, View(events, True))
+    assert again["items"] == stored["items"]
+
+
+def test_events_keep_their_place_in_time(recommender: Recommender) -> None:
+    people, shelf = recommender.people, recommender.shelf
+    packaged = people.packaged(0)
+    middle = (packaged[3][1] + packaged[4][1]) // 2
+    item = next(i for i in range(30) if i not in dict(packaged))
+    view = View((Event("e", "u0", "left", f"i{item}", middle),))
+    past = people.past(shelf, view, [], None, "u0")
+    assert past.items.tolist().index(item) == 4
+    future = View((Event("e", "u0", "left", f"i{item}", 10**12),))
+    late = people.past(shelf, future, [], None, "u0").histories
+    assert late.items[-1] == item
+    assert late.timestamp is not None
+    assert late.timestamp.max() == people.clock == late.moment[0]
+
+
+def test_an_added_item_in_a_history_is_hidden_and_its_neighbour_speaks(
+    recommender: Recommender, training: Training
+) -> None:
+    assert training.vectors is not None
+    put(recommender, (1, addition(training.vectors[33])))
+    view = View((Event("e", "x", "right", "new", 5),))
+    past = recommender.people.past(recommender.shelf, view, [], None, "x")
+    assert past.items.tolist() == [60]
+    assert past.histories.items.tolist() == [33]
+    answer = recommender.recommend({"target": "right", "user_id": "x", "k": 60}, view)
+    assert answer["route"] == "warm"
+    assert "new" not in ids(answer)
+    assert "i33" in ids(answer)
+
+
+def test_merging_keeps_each_lists_own_order() -> None:
+    def ranked(*scores: float) -> Ranked:
+        return Ranked(np.arange(len(scores)), np.array(scores, dtype=np.float32))
+
+    # in the second list a rule has moved a weak item to the top
+    both = merge([ranked(3, 2, 1), ranked(0.5, 2.5, 1.5)], 5)
+    assert both == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    assert merge([ranked(1, 9, 3)], 2) == [(0, 0), (0, 1)]
+    assert merge([ranked(), ranked(1)], 3) == [(1, 0)]
+
+
+def test_top_k_leaves_closed_places_out_and_breaks_ties_by_place() -> None:
+    scores = np.array([1, 5, 5, 3, 9], dtype=np.float32)
+    open_ = np.array([True, True, True, True, False])
+    assert top_k(scores, open_, 3).tolist() == [1, 2, 3]
+    assert top_k(scores, open_, 99).tolist() == [1, 2, 3, 0]
+    assert top_k(scores, ~open_ & open_, 3).tolist() == []
+    assert standardised(np.ones(4, dtype=np.float32)).tolist() == [0, 0, 0, 0]
+
+
+class Broken(Candidate):
+    """Fails, gives no numbers, or takes its time."""
+
+    config_class = CandidateConfig
+    how = "raise"
+
+    def fit(self, training: Training) -> None: ...
+
+    def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
+        if self.how == "raise":
+            raise ValueError("no")
+        if self.how == "sleep":
+            time.sleep(1)
+        return np.full((1, 30), np.nan, dtype=np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("how", "word"), [("raise", "failed"), ("nan", "failed"), ("sleep", "longer")]
+)
+def test_the_baseline_answers_where_the_model_cannot(
+    recommender: Recommender, tmp_path: Path, how: str, word: str
+) -> None:
+    broken = Broken()
+    broken.how = how
+    models = {**recommender.models, "warm": broken}
+    service = {**SERVICE, "model_seconds": 0.2}
+    live = Live(replace(recommender, models=models, service=service), Embedder(tmp_path))
+    request = RecommendRequest(target="right", user_id="u3")
+    answer = asyncio.run(live.recommend(request, "q1"))
+    assert answer["route"] == "fallback"
+    assert answer["candidate"] == "popularity"
+    assert word in answer["notes"][-1]
+    seen = set(recommender.people.packaged(3))
+    assert not set(ids(answer)) & {f"i{i}" for i, _ in seen}
+    plain = recommender.recommend({"target": "right", "k": 60})
+    assert ids(answer) == [i for i in ids(plain) if i in ids(answer)]
+
+
+def test_without_an_encoder_everything_else_works(recommender: Recommender, tmp_path: Path) -> None:
+    record = {**OF_SPACE, "encoder": {"model": "package:no_such_weights"}, "max_characters": 99}
+    write_json(tmp_path / "encoder.json", record)
+    store = open_store(str(tmp_path / "state"))
+    live = Live(recommender, Embedder(tmp_path, patience=60), store)
+
+    async def ask() -> None:
+        async with served(live) as client:
+            search = await client.post("/search", json={"text": "lamp", "target": "left"})
+            item = {"domain": "left", "item_id": "n", "title": "A lamp"}
+            posted = await client.post("/items", json=item)
+            for refused in (search, posted):
+                assert refused.status_code == 503
+                assert "no_such_weights" in refused.text
+                assert "Install" in refused.json()["remedy"]
+            answer = await client.post("/recommend", json={"target": "left", "wish": "lamp"})
+            assert answer.status_code == 200
+            assert "the wish was not used" in answer.json()["notes"][0]
+            similar = await client.post("/similar", json={"domain": "left", "item_id": "i3"})
+            assert len(similar.json()["items"]) == 10
+            assert (await client.get("/items/n")).status_code == 404
+
+    asyncio.run(ask())
+    live.close()
+
+
+def test_items_of_another_space_are_embedded_again_or_left_out(
+    recommender: Recommender, tmp_path: Path, training: Training
+) -> None:
+    assert training.vectors is not None
+    store = open_store(str(tmp_path / "state"))
+
+    class Reads(Embedder):
+        async def _ready(self) -> Any: ...
+
+        async def vectors(self, texts: Any, domain: Any) -> Any:
+            assert (list(texts), domain.tolist()) == (["Old"], [1])
+            return training.vectors[[31]]  # type: ignore[index]
+
+    async def ask(embedder: Embedder) -> list[str]:
+        live = Live(replace(recommender, shelf=Shelf(recommender.shelf.catalogue,
+                    tmp_path / "vectors.safetensors")), embedder, store)  # fmt: skip
+        async with served(live) as client:
+            answer = await client.post("/recommend", json={"target": "right", "k": 60})
+            return ids(answer.json())
+
+    async def both() -> None:
+        await store.add_item(addition(training.vectors[0], space="there", title="Old"))
+        await store.add_item(addition(training.vectors[0], domain="elsewhere", item_id="lost"))
+        write_json(tmp_path / "encoder.json", {**OF_SPACE, "max_characters": 99})
+        assert "new" in await ask(Reads(tmp_path))
+        write_json(tmp_path / "encoder.json", {})
+        assert "new" not in await ask(Embedder(tmp_path))
+
+    asyncio.run(both())
+    store.close()
+
+
+def test_without_a_store_only_what_needs_it_is_refused(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    live = Live(recommender, Embedder(tmp_path))
+
+    async def ask() -> None:
+        async with served(live) as client:
+            event = {"user_id": "u", "domain": "left", "item_id": "i1"}
+            for answer in (
+                await client.post("/events", json=event),
+                await client.get("/users/u0"),
+                await client.delete("/users/u0"),
+                await client.post("/feedback", json={"request_id": "x", "clicked": [
+                    {"domain": "left", "item_id": "i1"}]}),
+            ):  # fmt: skip
+                assert answer.status_code == 503
+                assert "BRIDGEREC_STATE" in answer.json()["remedy"]
+            assert (await client.post("/recommend", json={"target": "left"})).status_code == 200
+
+    asyncio.run(ask())
+
+
+def test_a_store_that_fails_is_told(recommender: Recommender, tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "state"))
+    live = Live(recommender, Embedder(tmp_path), store)
+    other = sqlite3.connect(tmp_path / "state" / "state.sqlite")
+    other.execute("DROP TABLE events")
+    other.close()
+
+    async def ask() -> None:
+        async with served(live) as client:
+            event = {"user_id": "u", "domain": "left", "item_id": "i1"}
+            answer = await client.post("/events", json=event)
+            assert answer.status_code == 503
+            assert "state.sqlite" in answer.json()["message"]
+
+    asyncio.run(ask())
