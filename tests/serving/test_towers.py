@@ -12,7 +12,7 @@ from bridgerec.errors import ArtifactError
 from bridgerec.models.base import load
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.serving import index as indexes
-from bridgerec.serving.index import Index, inverted
+from bridgerec.serving.index import Index, inverted, padded
 from bridgerec.serving.topk import Best
 from bridgerec.serving.towers import ServedTowers, load_served, mapped
 
@@ -172,7 +172,7 @@ def test_an_inverted_file_finds_nearly_all(tmp_path: Path) -> None:
     vectors, extras, queries, weights = clustered(20_000)
     exact = Index(vectors, extras)
     path = tmp_path / "left.1.faiss"
-    faiss.write_index(inverted(np.hstack([vectors, exact.extras]), lists=64), str(path))
+    faiss.write_index(inverted(padded(vectors, exact.extras), lists=64), str(path))
     index = Index(vectors, extras, path)
     hidden = [best.places[:2].tolist() for best in exact.top(queries, weights, [2] * 40, [[]] * 40)]
     wanted = exact.top(queries, weights, [10] * 40, hidden)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bridgerec import __version__
 from bridgerec.serving import problems
 from bridgerec.serving.live import Live
-from bridgerec.serving.routes import about, events, items, recommend, users
+from bridgerec.serving.routes import about, events, hot, items, recommend, users
 
 
 class BodyLimit:
@@ -65,6 +65,7 @@ def make_app(live: Callable[[], Live], limit: int) -> FastAPI:
     problems.install(app)
     for module in (recommend, events, users, items, about):
         app.include_router(module.router(live))
+    app.router.routes[:0] = hot.routes(live)  # before FastAPI's own
     console = Path(str(files("bridgerec.serving"))) / "console"
     if (console / "index.html").is_file():
         app.mount("/", StaticFiles(directory=console, html=True), name="console")

@@ -26,7 +26,7 @@ from bridgerec.serving.topk import Best, Ints, Pairs, at_least, hide, sort
 Floats = NDArray[np.float32]
 Hidden = Sequence[Sequence[int] | Ints]
 BUFFER = 2**24  # scores at a time: 64 MiB
-FEW = 6  # questions up to which the half-precision copy is faster than a matrix product
+FEW = 4  # questions up to which the half-precision copy is faster than a matrix product
 SMALL = 20_000  # items below which it is not worth having
 LARGE = 250_000
 SPARE = 64  # places more than asked for, of the short lists that are not complete by themselves
@@ -57,7 +57,7 @@ class Index:
         if inverted is not None:
             self._inverted = read_inverted(inverted, vectors.shape)
         elif len(vectors) >= SMALL:
-            self._half, self._half_error = half(np.hstack([vectors, self.extras]))
+            self._half, self._half_error = half(padded(vectors, self.extras))
 
     def top(self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden) -> list[Best]:
         """For questions with `queries` (batch, d) and `weights` (batch, e): the `k[i]` best
@@ -126,7 +126,7 @@ class Index:
     ) -> tuple[list[Best], Floats]:
         """The best of faiss's short lists, and the lowest score on each."""
         wanted = min(len(self.vectors), most + max(map(len, hidden), default=0) + SPARE)
-        near, place = index.search(np.hstack([queries, weights]).astype(np.float32), wanted)
+        near, place = index.search(padded(queries, weights), wanted)
         row = np.repeat(np.arange(len(queries)), wanted)
         keep = (place >= 0).ravel()
         for i, own in enumerate(hidden):
@@ -153,6 +153,10 @@ def product(rows: Floats, columns: Floats, out: Floats, add: bool) -> None:
 
     By BLAS itself, since numpy cannot add to what is there; this order is the faster one.
     """
+    if len(rows) == 1:  # which a matrix product is bad at
+        one = columns @ rows[0]
+        out[0] = out[0] + one if add else one
+        return
     from scipy.linalg.blas import sgemm
 
     flipped = np.asfortranarray(rows, dtype=np.float32)
@@ -161,12 +165,23 @@ def product(rows: Floats, columns: Floats, out: Floats, add: bool) -> None:
         out[:] = done
 
 
+def padded(rows: Floats, more: Floats) -> Floats:
+    """Both side by side, with zeros up to a multiple of 16 columns: faiss is slow at others."""
+    width = rows.shape[1] + more.shape[1]
+    found = np.zeros((len(rows), -(-width // 16) * 16), dtype=np.float32)
+    found[:, : rows.shape[1]], found[:, rows.shape[1] : width] = rows, more
+    return found
+
+
 def half(keys: Floats) -> tuple[Any, float]:
     """A half-precision index of `keys` (n, d), and the largest distance it moved one by."""
     import faiss
 
-    rounded = np.clip(keys, -65_504, 65_504).astype(np.float16).astype(np.float32)
-    moved = float(np.sqrt(((keys - rounded) ** 2).sum(axis=1).max(initial=0)))
+    moved = 0.0
+    for start in range(0, len(keys), 8192):  # in pieces: nothing as large as the keys is made
+        part = keys[start : start + 8192]
+        rounded = part.astype(np.float16).astype(np.float32)
+        moved = max(moved, float(np.sqrt(((part - rounded) ** 2).sum(axis=1).max())))
     found = faiss.IndexScalarQuantizer(
         keys.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
     )

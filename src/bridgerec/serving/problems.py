@@ -1,11 +1,13 @@
 """Every error has the same shape: what, where, remedy, and the request it belongs to."""
 
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -68,6 +70,11 @@ def problem(request: Request, status: int, error: str, message: str, remedy: str
     return answer(content, status)
 
 
+def _invalid(request: Request, errors: Iterable[tuple[tuple[int | str, ...], str]]) -> Response:
+    wrong = [f"{'.'.join(map(str, place)) or 'body'}: {said}" for place, said in errors]
+    return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application look like this."""
 
@@ -81,10 +88,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        wrong = [
-            f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors()
-        ]
-        return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
+        return _invalid(request, [(e["loc"][1:], e["msg"]) for e in error.errors()])
+
+    @app.exception_handler(ValidationError)
+    async def unfit(request: Request, error: ValidationError) -> Response:
+        return _invalid(request, [(e["loc"], e["msg"]) for e in error.errors()])
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:

@@ -146,7 +146,9 @@ class Recommender:
         past = self.people.past(
             self.shelf, view, request.history, request.user_domain, request.user_id
         )
-        asked = past.histories.last(self.service["max_history"])
+        asked, longest = past.histories, self.service["max_history"]
+        if len(asked.items) > longest:
+            asked = asked.last(longest)
         inside = {self.shelf.domains[item] for item in past.items.tolist()}
         parts = []
         for target in targets_of(request.target):

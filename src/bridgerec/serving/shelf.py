@@ -168,13 +168,15 @@ class Shelf:
 
     def show(self, item: int) -> dict[str, Any]:
         """What an answer tells of an item."""
-        price = float(self.price[item])
+        price, columns = float(self.price[item]), self.columns
         return {
             "domain": self.domains[item],
-            **{name: self.columns[name][item] for name in ("item_id", "title", "category")},
-            "brand": self.columns["brand"][item],
+            "item_id": columns["item_id"][item],
+            "title": columns["title"][item],
+            "category": columns["category"][item],
+            "brand": columns["brand"][item],
             "price": None if math.isnan(price) else price,
-            "image": self.columns["image"][item],
+            "image": columns["image"][item],
         }
 
     def titled(self, domain: str | None, query: str, limit: int) -> list[int]:
