@@ -44,7 +44,9 @@ def make_service(bundle: Path) -> Any:
     service = bentoml.service(
         name=settings["name"],
         traffic={"timeout": settings["timeout_seconds"]},
-        tracing={"sample_rate": 0.0},
+        # excluded from OpenTelemetry, which costs more than the whole answer even when it is off
+        tracing={"sample_rate": 0.0, "excluded_urls": ".*"},
+        logging={"access": {"enabled": False}},
         # `bentoml serve --api-workers` does not reach services of this kind
         workers=int(os.environ.get("BRIDGEREC_WORKERS", "1")),
     )(Recommendations)
