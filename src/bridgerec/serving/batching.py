@@ -87,6 +87,9 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                # what has arrived at the sockets is read first, so that it is in this batch
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
                 batch: list[Waiting] = []
                 while self._waiting and len(batch) < self.most:
                     job, done = self._waiting.popleft()
@@ -147,8 +150,8 @@ def _together(jobs: Sequence[Job]) -> Sequence[Floats | Best]:
     if not wanted:
         return list(_finite(model.score(histories, target), model, target))
     k, hidden, added = [w.k for w in wanted], [w.hidden for w in wanted], wanted[0].added
-    size = (block := model.block(target)).stop - block.start
     if isinstance(model, ServedTowers) and model.settled(histories):
+        size = (block := model.block(target)).stop - block.start
         known = [own[own < size] for own in hidden] if added is not None else hidden
         best = model.top(histories, target, k, known)
         if added is None:

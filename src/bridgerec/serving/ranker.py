@@ -149,7 +149,8 @@ class Recommender:
         asked, longest = past.histories, self.service["max_history"]
         if len(asked.items) > longest:
             asked = asked.last(longest)
-        inside = {self.shelf.domains[item] for item in past.items.tolist()}
+        domains = self.shelf.domains
+        inside = {domains[item] for item in past.items.tolist()}
         parts = []
         for target in targets_of(request.target):
             route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
