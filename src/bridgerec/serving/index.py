@@ -76,6 +76,12 @@ class Index:
                 found += self._all(*asked)
         return found
 
+    def probe(self, lists: int) -> None:
+        """How many inverted lists to look into from now on."""
+        import faiss
+
+        faiss.extract_index_ivf(self._inverted).nprobe = lists
+
     def scores(self, queries: Floats, weights: Floats) -> Floats:
         """Of all items, (batch, n), rounded as float32 products are."""
         found: Floats = queries @ self.vectors.T + weights @ self.extras.T

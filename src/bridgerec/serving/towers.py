@@ -20,7 +20,7 @@ from bridgerec.models.compression import expand
 from bridgerec.models.trends import Trends
 from bridgerec.runtime import read_json
 from bridgerec.serving.additions import Borrowed
-from bridgerec.serving.index import Floats, Hidden, Index
+from bridgerec.serving.index import Floats, Hidden, Index, inverted, padded
 from bridgerec.serving.topk import Best
 
 TOWERS = "bridgerec.models.two_tower:TwoTower"
@@ -143,6 +143,17 @@ class ServedTowers(Candidate):
         popular = np.abs(self.parts["prior.popular"][self.domains.index(target)]).max()
         usual = np.array([max(float(popular), 0.01), 1.0]) * self.config.temperature
         return usual.astype(np.float32)
+
+
+def build_index(model: ServedTowers, target: str, timed: int) -> Path:
+    """Write the inverted file of a target's items beside the model, where `ServedTowers.index`
+    finds it; `timed`: whether the release's questions have a moment."""
+    import faiss
+
+    index = model.index(target, timed)
+    path = model.folder / f"{target}.{timed}.faiss"
+    faiss.write_index(inverted(padded(index.vectors, index.extras)), str(path))
+    return path
 
 
 def _each(rows: Floats, matrix: Floats) -> Floats:
