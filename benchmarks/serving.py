@@ -6,7 +6,7 @@
 
 `http` serves a catalogue of N items from a TwoTower model that is trained on simulated people; a
 request brings a history of 20 items and wants 10 of all items of its domain.  `--bento` measures
-a packaged release beside it (`artifacts/bento` of the demo).  `--vectors` is a `vectors.safetensors`
+a packaged release beside it (the demo's `artifacts/bento`).  `--vectors` is a `vectors.safetensors`
 of the embed stage: item vectors are then drawn from a mixture that is fitted to them.  Load comes
 from wrk in a process of its own; its share of a core is printed, so that one sees that it is not
 the limit.  Microseconds of processor time per request count where other work shares the machine.
