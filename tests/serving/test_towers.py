@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bridgerec.config import Compression
 from bridgerec.data.dataset import Histories, Training
@@ -12,6 +13,7 @@ from bridgerec.errors import ArtifactError
 from bridgerec.models.base import load
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.serving import index as indexes
+from bridgerec.serving import towers
 from bridgerec.serving.index import Index, inverted, padded
 from bridgerec.serving.topk import Best
 from bridgerec.serving.towers import ServedTowers, load_served, mapped
@@ -193,3 +195,29 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
     vectors[3, 0] = np.nan
     with pytest.raises(ArtifactError, match="not finite"):
         Index(vectors, extras)
+
+
+def test_large_targets_get_their_inverted_file_before_a_bundle_is_sealed(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, rows = tmp_path / "bundle", asked(training, True)
+    trained(training, bundle / "models" / "two_tower")
+    assert rows.timestamp is not None
+    save_file({"timestamp": rows.timestamp}, bundle / "histories.safetensors")
+    towers.prepare(bundle)
+    assert not list(bundle.rglob("*.faiss"))  # nothing is large here
+    plain = load_served(bundle / "models" / "two_tower")
+    monkeypatch.setattr(towers, "LARGE", 20)
+    towers.prepare(bundle)
+    assert {path.name for path in bundle.rglob("*.faiss")} == {"left.1.faiss", "right.1.faiss"}
+    served = load_served(bundle / "models" / "two_tower")
+    assert isinstance(served, ServedTowers)
+    assert isinstance(plain, ServedTowers)
+    hidden: list[list[int]] = [[0]] * len(ROWS)
+    # one list here, and all of it is scored again: the exact answer
+    for one, other in zip(
+        served.top(rows, "left", [5] * len(ROWS), hidden),
+        plain.top(rows, "left", [5] * len(ROWS), hidden),
+        strict=True,
+    ):
+        assert one.places.tolist() == other.places.tolist()

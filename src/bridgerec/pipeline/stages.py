@@ -64,8 +64,9 @@ def select(workspace: Workspace, say: Say) -> None:
 def package(workspace: Workspace, say: Say) -> None:
     """Build the Bento with its dossier."""
     from bridgerec.registry.bento import package as run
+    from bridgerec.serving.towers import prepare as prepare_bundle
 
-    dossier = run(workspace)
+    dossier = run(workspace, prepare_bundle)
     say(f"release {dossier.get('release', '')}")
 
 

@@ -56,7 +56,7 @@ class Index:
         self._inverted: Any = None
         if inverted is not None:
             self._inverted = read_inverted(inverted, vectors.shape)
-        elif len(vectors) >= SMALL:
+        elif SMALL <= len(vectors) < LARGE:
             self._half, self._half_error = half(padded(vectors, self.extras))
 
     def top(self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden) -> list[Best]:
@@ -199,6 +199,7 @@ def inverted(keys: Floats, lists: int = LISTS, seed: int = 0) -> Any:
     """An inverted file of 8-bit codes over `keys` (n, d); takes about a minute for a million."""
     import faiss
 
+    lists = max(1, min(lists, len(keys) // 40))
     found: Any = faiss.index_factory(keys.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     found.cp.seed = seed
     sample = np.random.default_rng(seed).permutation(len(keys))[: 64 * lists]

@@ -20,7 +20,7 @@ from bridgerec.models.compression import expand
 from bridgerec.models.trends import Trends
 from bridgerec.runtime import read_json
 from bridgerec.serving.additions import Borrowed
-from bridgerec.serving.index import Floats, Hidden, Index, inverted, padded
+from bridgerec.serving.index import LARGE, Floats, Hidden, Index, inverted, padded
 from bridgerec.serving.topk import Best
 
 TOWERS = "bridgerec.models.two_tower:TwoTower"
@@ -143,6 +143,20 @@ class ServedTowers(Candidate):
         popular = np.abs(self.parts["prior.popular"][self.domains.index(target)]).max()
         usual = np.array([max(float(popular), 0.01), 1.0]) * self.config.temperature
         return usual.astype(np.float32)
+
+
+def prepare(bundle: Path) -> None:
+    """Give the towers of a bundle that is being made what their large targets need."""
+    timed = int("timestamp" in mapped(bundle / "histories.safetensors"))
+    for path in sorted((bundle / "models").iterdir()):
+        if read_json(path / "model.json")["use"] != TOWERS:
+            continue
+        model = load_served(path)
+        assert isinstance(model, ServedTowers)
+        for target in model.domains:
+            block = model.block(target)
+            if block.stop - block.start > LARGE:
+                build_index(model, target, timed)
 
 
 def build_index(model: ServedTowers, target: str, timed: int) -> Path:
