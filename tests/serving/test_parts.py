@@ -97,10 +97,11 @@ def test_a_new_item_gets_the_weighted_mean_of_its_neighbours_scores(
     near = np.argsort(-cosine, kind="stable")[:10]
     weight = np.maximum(cosine[near], 0)
     expected = (scores[near] * weight).sum() / weight.sum()
-    found = recommender.shelf.added.scores("right", scores, block.start)
+    borrowed = recommender.shelf.added.borrowed("right")
+    assert borrowed is not None
+    found = borrowed.scores(scores)
     np.testing.assert_allclose(found, [expected], rtol=2e-3)
-    left = recommender.models["warm"].score(training.histories.batch(0, 1), "left")[0]
-    assert len(recommender.shelf.added.scores("left", left, 0)) == 0
+    assert recommender.shelf.added.borrowed("left") is None
 
 
 def test_a_new_item_follows_its_taste(recommender: Recommender, training: Training) -> None:

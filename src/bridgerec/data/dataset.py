@@ -95,6 +95,24 @@ class Histories:
         items = np.array([i for r in rows for i in r], dtype=np.int32)
         return cls(indptr, items, np.ones(len(items), dtype=np.float32))
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Histories]") -> "Histories":
+        """The rows of all parts, which must agree in what they know of time."""
+        if len(parts) == 1:
+            return parts[0]
+        time = [p.timestamp for p in parts if p.timestamp is not None]
+        asked = [p.asked for p in parts if p.asked is not None]
+        if len(time) not in (0, len(parts)) or len(asked) not in (0, len(parts)):
+            raise ValueError("histories with and without times cannot be joined")
+        lengths = np.concatenate([np.diff(p.indptr) for p in parts])
+        return cls(
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            np.concatenate([p.items for p in parts]),
+            np.concatenate([p.weights for p in parts]),
+            np.concatenate(time) if time else None,
+            np.concatenate(asked) if asked else None,
+        )
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.indptr)

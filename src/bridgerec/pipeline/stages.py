@@ -65,9 +65,10 @@ def package(workspace: Workspace, say: Say) -> None:
     """Build the Bento with its dossier."""
     from bridgerec.registry.bento import package as run
     from bridgerec.serving.rules import build_rules
+    from bridgerec.serving.towers import prepare as prepare_bundle
 
     build_rules(workspace.params.service.rules)  # better refused here than when the service starts
-    dossier = run(workspace)
+    dossier = run(workspace, prepare_bundle)
     say(f"release {dossier.get('release', '')}")
 
 

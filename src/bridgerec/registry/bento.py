@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from bridgerec.runtime import atomic_folder
 CREATED = "2000-01-01T00:00:00+00:00"
 
 
-def package(workspace: Workspace) -> dict[str, Any]:
+def package(workspace: Workspace, prepare: Callable[[Path], None] | None = None) -> dict[str, Any]:
     """Build `artifacts/bento` through the workspace's `bentofile.yaml`; return the dossier.
+    `prepare` is called with the bundle before it is hashed.
 
     Raises:
         ArtifactError: there is no champion.
@@ -36,7 +38,7 @@ def package(workspace: Workspace) -> dict[str, Any]:
     dossier = write_dossier(workspace)
     with tempfile.TemporaryDirectory() as name:
         context = Path(name) / "context"
-        write_bundle(workspace, context / "bundle", dossier)
+        write_bundle(workspace, context / "bundle", dossier, prepare)
         # the very code that made the bundle, also when the source tree is gone
         shutil.copytree(
             Path(bridgerec.__file__).parent,

@@ -1,6 +1,7 @@
 """The bundle: everything the service needs to answer, and the hashes that tie it together."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,14 @@ PARTS = (
 )
 
 
-def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) -> None:
+def write_bundle(
+    workspace: Workspace,
+    folder: Path,
+    dossier: dict[str, Any],
+    prepare: Callable[[Path], None] | None = None,
+) -> None:
     """Collect the champion's models, the catalogue, everybody's history and what embeds new words
-    in `folder`.
+    in `folder`; `prepare` adds what serving computes once, before all is hashed.
 
     Raises:
         ArtifactError: an input is missing, or the champion belongs to another catalogue.
@@ -66,6 +72,8 @@ def write_bundle(workspace: Workspace, folder: Path, dossier: dict[str, Any]) ->
     write_pictures(workspace, folder)
     write_json(folder / "evaluation.json", evidence(workspace))
     write_json(folder / "dossier.json", dossier)
+    if prepare is not None:
+        prepare(folder)
     service = workspace.params.service.model_dump(mode="json")
     hashes = {name: file_hash(folder / name) for name in PARTS if (folder / name).exists()}
     write_json(

@@ -7,6 +7,7 @@ factors, which for models that are linear in the item's factors is the same.  Be
 lead a list only where its neighbours do.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Borrowed:
+    """How the added items of a domain get scores: `near` (m, k) places among the catalogue's items
+    of the domain, and their `share` (m, k), which sums to 1."""
+
+    near: Ints
+    share: Floats
+
+    def scores(self, scores: Floats) -> Floats:
+        """(..., m) from the scores of the domain's catalogue items (..., n)."""
+        found: Floats = (scores[..., self.near] * self.share).sum(-1)
+        return found
 
 
 class Additions:
@@ -27,6 +42,7 @@ class Additions:
         self.near: Ints = np.zeros((0, 0), dtype=np.int64)
         self.weights: Floats = np.zeros((0, 0), dtype=np.float32)
         self._members: dict[str, Ints] = {}
+        self._borrowed: dict[str, Borrowed] = {}
         self._none: Ints = np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -46,15 +62,12 @@ class Additions:
         self.weights = _put(self.weights, row, weights)
         if at not in self.of_domain(domain):
             self._members[domain] = np.append(self.of_domain(domain), at)
-
-    def scores(self, domain: str, scores: Floats, first: int) -> Floats:
-        """Scores of the domain's added items from those of its catalogue items (n,), of which
-        `first` is the index of place 0."""
         rows = self.of_domain(domain) - self.start
-        if not len(rows):
-            return np.zeros(0, dtype=np.float32)
-        found: Floats = (scores[self.near[rows] - first] * self.weights[rows]).sum(1)
-        return found
+        self._borrowed[domain] = Borrowed(self.near[rows] - first, self.weights[rows])
+
+    def borrowed(self, domain: str) -> Borrowed | None:
+        """How the domain's added items get scores; None: there are none."""
+        return self._borrowed.get(domain)
 
     def stand_in(self, item: int) -> int:
         """The catalogue item that takes an added item's place in a history."""

@@ -10,7 +10,16 @@ from bridgerec import __version__
 from bridgerec.serving import problems
 from bridgerec.serving.canary import canary_routes
 from bridgerec.serving.live import Live
-from bridgerec.serving.routes import about, console, events, items, pictures, recommend, users
+from bridgerec.serving.routes import (
+    about,
+    console,
+    events,
+    hot,
+    items,
+    pictures,
+    recommend,
+    users,
+)
 
 
 def make_app(live: Callable[[], Live]) -> FastAPI:
@@ -22,6 +31,7 @@ def make_app(live: Callable[[], Live]) -> FastAPI:
         app.include_router(module.router(live))
     app.include_router(canary_routes(lambda: live().releases))
     app.include_router(console.router())
+    app.router.routes[:0] = hot.routes(live)  # before FastAPI's own
     app.mount("/", nothing, name="nothing")
     return app
 

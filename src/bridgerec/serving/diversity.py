@@ -50,6 +50,9 @@ class MMR(Rule):
         if columns.vectors_of is None:
             raise ConfigError(f"{KEY}: MMR needs item vectors, and the bundle has none.")
 
+    def idle(self, diversity: float) -> bool:
+        return max(diversity, self.config.least) == 0
+
     def apply(self, pool: Ranked, context: Context) -> Ranked:
         d = max(context.diversity, self.config.least)
         if d == 0 or len(pool.items) < 2 or context.columns.vectors_of is None:

@@ -26,9 +26,9 @@ class Finishing:
         self._reranker = Reranker(self._rules, shelf.table, self._pool)
         self._explainer = Explainer(self._reranker.columns)
 
-    def wanted(self, k: int) -> int:
+    def wanted(self, k: int, diversity: float) -> int:
         """How many of a target's best items are needed for an answer of length k."""
-        return self._reranker.wanted(k)
+        return self._reranker.wanted(k, diversity)
 
     def _up_to_date(self) -> None:
         if len(self.shelf.price) != len(self._reranker.columns.price):
@@ -38,7 +38,7 @@ class Finishing:
 
     def rerank(self, ranked: Ranked, past: Past, k: int, diversity: float) -> Ranked:
         """At most k items of a target's best ones, in the order of the rules."""
-        if not self._rules:
+        if all(rule.idle(diversity) for rule in self._rules):
             return Ranked(ranked.items[:k], ranked.scores[:k])
         self._up_to_date()
         asked = past.histories.asked

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bridgerec.serving.batching import Batcher
 from bridgerec.serving.canary import Releases
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.problems import Unavailable
 from bridgerec.serving.ranker import Question, Recommender, Wish
 from bridgerec.serving.schemas import RecommendRequest, targets_of
-from bridgerec.serving.scoring import InThread, Score, answer
+from bridgerec.serving.scoring import Score, answer
 from bridgerec.serving.state import NewItem, Store, View
 from bridgerec.serving.traffic import TrafficLog
 
@@ -43,7 +44,7 @@ class Live:
     embedder: Embedder
     store: Store | None = None
     log: TrafficLog | None = None
-    score: Score = field(default_factory=InThread)
+    score: Score = field(default_factory=Batcher)
     control: Path | None = None  # of a second release
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 

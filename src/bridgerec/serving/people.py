@@ -52,10 +52,10 @@ class People:
 
     @cached_property
     def clock(self) -> int | None:
-        """The moment of every question: that of the newest entry the release knows of, so that
+        """The moment of every question: right after the newest entry the release knows of, so that
         an answer does not change by being asked later; None where the data have an order only."""
         time = self.stored.timestamp
-        return None if time is None or not len(time) else int(time.max())
+        return None if time is None or not len(time) else int(time.max()) + 1
 
     def row(self, user_domain: str | None, user_id: str) -> int | None:
         """The person's row in `stored`; None: the release does not know the person."""
@@ -113,8 +113,11 @@ class People:
         self, shelf: Shelf, entries: list[tuple[int, int]], now: int | None
     ) -> Histories:
         n = len(shelf.catalogue)
-        known = _newest((i if i < n else shelf.added.stand_in(i), time) for i, time in entries)
-        return history(known, now)
+        if any(item >= n for item, _ in entries):
+            entries = _newest(
+                (i if i < n else shelf.added.stand_in(i), time) for i, time in entries
+            )
+        return history(entries, now)
 
 
 def _newest(entries: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

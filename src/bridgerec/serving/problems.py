@@ -1,11 +1,13 @@
 """Every error has the same shape: what, where, remedy, and the request it belongs to."""
 
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -73,6 +75,11 @@ def _place(loc: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in loc[1:] if "[" not in str(part)) or "body"
 
 
+def _invalid(request: Request, errors: Iterable[tuple[tuple[int | str, ...], str]]) -> Response:
+    wrong = [f"{_place(place)}: {said}" for place, said in errors]
+    return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application look like this."""
 
@@ -86,8 +93,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        wrong = [f"{_place(e['loc'])}: {e['msg']}" for e in error.errors()]
-        return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
+        return _invalid(request, [(e["loc"], e["msg"]) for e in error.errors()])
+
+    @app.exception_handler(ValidationError)
+    async def unfit(request: Request, error: ValidationError) -> Response:
+        return _invalid(request, [(("body", *e["loc"]), e["msg"]) for e in error.errors()])
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:

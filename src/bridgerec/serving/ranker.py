@@ -1,7 +1,7 @@
 """From a request to a ranked list, in numpy.
 
 An answer takes three steps, so that scoring can wait, be batched or fail on its own:
-`ask` (who, which history, which route), the models' scores, `finish` (filters, rules, merging,
+`ask` (who, which history, which route), `jobs` for the models, `finish` (filters, rules, merging,
 explanations).  `recommend` does all three.
 """
 
@@ -17,20 +17,24 @@ from numpy.typing import NDArray
 
 from bridgerec.data.dataset import Catalogue, Histories
 from bridgerec.errors import ConfigError
-from bridgerec.models.base import Candidate, check_catalogue, load
+from bridgerec.models.base import Candidate, check_catalogue
 from bridgerec.models.scores import standardised
 from bridgerec.registry.bundle import check_bundle
 from bridgerec.runtime import read_json
+from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.finishing import Finishing
 from bridgerec.serving.people import Past, People, history
 from bridgerec.serving.ranked import Ranked
-from bridgerec.serving.schemas import RecommendRequest, Route, targets_of
+from bridgerec.serving.schemas import Filters, RecommendRequest, Route, targets_of
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import View
+from bridgerec.serving.topk import Best, top_k
+from bridgerec.serving.towers import load_served
 
 Floats = NDArray[np.float32]
 NOTHING = View()
+NO_FILTERS = Filters()
 BASELINE: Route = "unknown"  # whose model answers where another one cannot
 
 
@@ -91,7 +95,7 @@ class Recommender:
         manifest = check_bundle(folder)
         catalogue = Catalogue.read(folder / "catalogue.parquet")
         names: dict[Route, str] = manifest["champion"]["routes"]
-        loaded = {name: load(folder / "models" / name) for name in set(names.values())}
+        loaded = {name: load_served(folder / "models" / name) for name in set(names.values())}
         for model in loaded.values():
             check_catalogue(model, catalogue)
         users = pl.read_parquet(folder / "users.parquet")["user_id"].to_list()
@@ -134,8 +138,7 @@ class Recommender:
         if isinstance(request, dict):
             request = RecommendRequest.model_validate(request)
         question = self.ask(request, view)
-        scores = {p.target: p.model.score(p.histories, p.target)[0] for p in question.parts}
-        return self.finish(question, scores)
+        return self.finish(question, self.score(question))
 
     def ask(
         self, request: RecommendRequest, view: View = NOTHING, request_id: str | None = None
@@ -149,14 +152,54 @@ class Recommender:
         past = self.people.past(
             self.shelf, view, request.history, request.user_domain, request.user_id
         )
-        asked = past.histories.last(self.service["max_history"])
-        inside = {self.shelf.domains[item] for item in past.items.tolist()}
+        asked, longest = past.histories, self.service["max_history"]
+        if len(asked.items) > longest:
+            asked = asked.last(longest)
+        domains = self.shelf.domains
+        inside = {domains[item] for item in past.items.tolist()}
         parts = []
         for target in targets_of(request.target):
             route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
         request_id = request_id or secrets.token_hex(8)
         return Question(request, request_id, past, tuple(parts), notes=past.notes)
+
+    def jobs(self, question: Question) -> list[Job]:
+        """What the models are asked: short lists where nothing that follows needs all scores."""
+        found = []
+        for part in question.parts:
+            wanted = self._wanted(question, part) if len(question.parts) == 1 else None
+            found.append(Job(part.model, part.histories, part.target, wanted))
+        return found
+
+    def _wanted(self, question: Question, part: Part) -> Wanted | None:
+        request = question.request
+        if question.wish is not None or request.allow or request.filters != NO_FILTERS:
+            return None
+        hidden = np.array(self._hidden(question, part), dtype=np.int64)
+        k = self.finishing.wanted(request.k, request.diversity)
+        return Wanted(k, hidden, self.shelf.added.borrowed(part.target))
+
+    def _hidden(self, question: Question, part: Part) -> list[int]:
+        """Places of what may not be shown."""
+        own, request = self.shelf.index[part.target], question.request
+        hidden = [own[i] for i in request.exclude if i in own]
+        if request.exclude_seen:
+            hidden += question.past.items.tolist()
+        return self.shelf.places(part.target, hidden)
+
+    def score(self, question: Question) -> dict[str, Floats | Best]:
+        """Each target's scores, or short list, by its model, in this thread.
+
+        Raises:
+            Exception: what a model raised.
+        """
+        found: dict[str, Floats | Best] = {}
+        for part, answer in zip(question.parts, answer_all(self.jobs(question)), strict=True):
+            if isinstance(answer, Exception):
+                raise answer
+            found[part.target] = answer
+        return found
 
     def fallen_back(self, question: Question, why: str) -> Question:
         """The same question, to be answered by the baseline."""
@@ -167,8 +210,9 @@ class Recommender:
         note = f"{why}; the baseline {self.names[BASELINE]} answered"
         return replace(question, parts=parts, notes=(*question.notes, note))
 
-    def finish(self, question: Question, scores: Mapping[str, Floats]) -> dict[str, Any]:
-        """The answer from each target's scores of its catalogue items, (items of the target,)."""
+    def finish(self, question: Question, scores: Mapping[str, Floats | Best]) -> dict[str, Any]:
+        """The answer from each target's scores of its catalogue items, (items of the target,), or
+        from its short list."""
         request, parts, notes = question.request, question.parts, [*question.notes]
         lists = [self._rank(question, p, scores[p.target], len(parts) > 1) for p in parts]
         order = merge(lists, request.k)
@@ -201,32 +245,39 @@ class Recommender:
             "notes": notes,
         }
 
-    def _rank(self, question: Question, part: Part, scores: Floats, comparable: bool) -> Ranked:
+    def _rank(
+        self, question: Question, part: Part, scores: Floats | Best, comparable: bool
+    ) -> Ranked:
         """The best items of one target after wish, filters and rules; `comparable` scores are
         in standard deviations."""
         request, shelf = question.request, self.shelf
-        block = shelf.catalogue.block(part.target)
-        choices = shelf.choices(part.target)
-        scores = np.concatenate([scores, shelf.added.scores(part.target, scores, block.start)])
+        if isinstance(scores, Best):
+            items = shelf.items_at(part.target, scores.places)
+            return self._in_order(question, Ranked(items, scores.scores))
+        choices, added = shelf.choices(part.target), shelf.added.borrowed(part.target)
+        worth: Floats = scores
+        if added is not None:
+            worth = np.concatenate([worth, added.scores(worth)])
         if question.wish is not None:
             share = question.wish.personal if part.route in ("warm", "cold_start") else 0
             liked = shelf.cosines(question.wish.vectors[part.target], part.target)
-            taste, meaning = standardised(np.stack([scores, liked]))
-            scores = share * taste + (1 - share) * meaning
+            taste, meaning = standardised(np.stack([worth, liked]))
+            worth = share * taste + (1 - share) * meaning
         if comparable:
-            scores = standardised(scores[None])[0]
+            worth = standardised(worth[None])[0]
         open_ = shelf.fits(choices, request.filters)
         own = shelf.index[part.target]
         if request.allow:
             allowed = np.zeros(len(choices), dtype=bool)
             allowed[shelf.places(part.target, [own[i] for i in request.allow if i in own])] = True
             open_ &= allowed
-        hidden = [own[i] for i in request.exclude if i in own]
-        if request.exclude_seen:
-            hidden += question.past.items.tolist()
-        open_[shelf.places(part.target, hidden)] = False
-        best = top_k(scores, open_, self.finishing.wanted(request.k))
-        ranked = Ranked(choices[best], scores[best].astype(np.float32))
+        open_[self._hidden(question, part)] = False
+        best = top_k(worth, open_, self.finishing.wanted(request.k, request.diversity))
+        ranked = Ranked(choices[best], worth[best].astype(np.float32))
+        return self._in_order(question, ranked)
+
+    def _in_order(self, question: Question, ranked: Ranked) -> Ranked:
+        request = question.request
         return self.finishing.rerank(ranked, question.past, request.k, request.diversity)
 
     def check(self, target: str | list[str], k: int, history: Sequence[Any] = ()) -> None:
@@ -256,13 +307,3 @@ def merge(lists: Sequence[Ranked], k: int) -> list[tuple[int, int]]:
         worth = np.minimum.accumulate(ranked.scores) if len(lists) > 1 else -np.arange(k)
         found += [(-float(w), number, i) for i, w in enumerate(worth[: len(ranked.items)])]
     return [(number, i) for _, number, i in sorted(found)[:k]]
-
-
-def top_k(scores: Floats, open_: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
-    """Columns of the k best scores among those that are `open_`, best first, equal by column."""
-    kept = np.where(open_, scores, -np.inf)
-    k = min(k, int(open_.sum()))
-    if k <= 0:
-        return np.empty(0, dtype=np.int64)
-    best = np.argpartition(-kept, k - 1)[:k]
-    return best[np.lexsort((best, -kept[best]))]

@@ -68,6 +68,10 @@ class Rule(ABC):
             ConfigError: the catalogue lacks what the rule needs.
         """
 
+    def idle(self, diversity: float) -> bool:
+        """Whether no pool would change, so that the model's best k items are all that is needed."""
+        return False
+
     @abstractmethod
     def apply(self, pool: Ranked, context: Context) -> Ranked:
         """The pool's items, or some of them, each once, in a new order.
@@ -103,16 +107,16 @@ class Reranker:
         for rule in self.rules:
             rule.check(columns)
 
-    def wanted(self, k: int) -> int:
+    def wanted(self, k: int, diversity: float = 0.0) -> int:
         """How many of the model's best items an answer of length k needs."""
-        return max(k, self.pool) if self.rules else k
+        return k if all(rule.idle(diversity) for rule in self.rules) else max(k, self.pool)
 
     def __call__(self, ranked: Ranked, context: Context) -> Ranked:
         """The answer: at most `context.k` items, with the model's own scores.
 
         `ranked` holds the model's best `wanted(k)` items, or more; the rest is not looked at.
         """
-        size = self.wanted(context.k)
+        size = self.wanted(context.k, context.diversity)
         first, answer = Ranked(ranked.items[:size], ranked.scores[:size]), ranked
         steps, pool = [first.items], first
         for rule in self.rules:

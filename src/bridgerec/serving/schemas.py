@@ -60,8 +60,10 @@ class HistoryItem(Strict):
 class Filters(Strict):
     """Only items that fit all that is given; an item without a price fits no price."""
 
-    categories: list[Name] = Field([], max_length=200, description="Beginnings of category paths.")
-    brands: list[Name] = Field([], max_length=200)
+    categories: list[Name] = Field(
+        default_factory=list, max_length=200, description="Beginnings of category paths."
+    )
+    brands: list[Name] = Field(default_factory=list, max_length=200)
     price_min: Price | None = None
     price_max: Price | None = None
 
@@ -80,7 +82,9 @@ class Person(Strict):
     user_domain: Name | None = Field(
         None, description="Where `user_id` is an account, if people have several."
     )
-    history: list[HistoryItem] = Field([], description="Oldest first; newer than what is stored.")
+    history: list[HistoryItem] = Field(
+        default_factory=list, description="Oldest first; newer than what is stored."
+    )
 
 
 class RecommendRequest(Person):
@@ -102,9 +106,13 @@ class RecommendRequest(Person):
     target: Targets = Field(description="The domain or domains to recommend from.")
     k: int = Field(10, ge=1, lt=2**31)
     exclude_seen: bool = True
-    exclude: list[Id] = Field([], max_length=10_000, description="Item ids never to return.")
-    allow: list[Id] = Field([], max_length=10_000, description="Only these; empty: all.")
-    filters: Filters = Filters()
+    exclude: list[Id] = Field(
+        default_factory=list, max_length=10_000, description="Item ids never to return."
+    )
+    allow: list[Id] = Field(
+        default_factory=list, max_length=10_000, description="Only these; empty: all."
+    )
+    filters: Filters = Field(default_factory=Filters)
     diversity: float = Field(0, ge=0, le=1, description="0: the model's own order.")
     explain: bool = False
     wish: Free | None = Field(None, description="The person's own words, mixed in.")
@@ -134,7 +142,7 @@ class SearchRequest(Person):
     target: Targets
     k: int = Field(10, ge=1, lt=2**31)
     personal: float = Field(0.3, ge=0, le=1, description="The share of the person's taste.")
-    filters: Filters = Filters()
+    filters: Filters = Field(default_factory=Filters)
 
 
 class Explanation(BaseModel):
@@ -241,8 +249,8 @@ class Feedback(Strict):
     )
 
     request_id: Id
-    shown: list[ShownItem] = Field([], max_length=1000)
-    clicked: list[ClickedItem] = Field([], max_length=1000)
+    shown: list[ShownItem] = Field(default_factory=list, max_length=1000)
+    clicked: list[ClickedItem] = Field(default_factory=list, max_length=1000)
 
     @model_validator(mode="after")
     def _something(self) -> "Feedback":

@@ -6,7 +6,7 @@ import numpy as np
 
 from bridgerec.serving.live import Live
 from bridgerec.serving.problems import NotFound
-from bridgerec.serving.ranker import Recommender, top_k
+from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.schemas import (
     Filters,
     RecommendRequest,
@@ -14,6 +14,7 @@ from bridgerec.serving.schemas import (
     SimilarRequest,
     targets_of,
 )
+from bridgerec.serving.topk import top_k
 
 
 def find(recommender: Recommender, domain: str, item_id: str) -> int:

@@ -38,24 +38,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.post("/events", response_model=schemas.EventsResponse)
     async def events(request: Request, body: EventsBody) -> Response:
-        found = live()
-        recommender = found.choose(None)
-        sent = body.events if isinstance(body, schemas.Events) else [body]
-        kept = stamped(recommender, sent, int(time.time()))
-        accepted = await found.kept().add(kept)
-        index = recommender.shelf.index
-        unknown = sum(e.item_id not in index.get(e.domain, {}) for e in kept)
-        if unknown:  # another worker may have taken the item in
-            await found.look(recommender, None)
-            unknown = sum(e.item_id not in index.get(e.domain, {}) for e in kept)
-        return answer(
-            {
-                "accepted": accepted,
-                "duplicates": len(kept) - accepted,
-                "unknown_items": unknown,
-                "request_id": request_id(request),
-            }
-        )
+        return answer(await taken(live(), body, request_id(request)))
 
     @routes.post("/feedback", response_model=schemas.FeedbackResponse)
     async def feedback(request: Request, body: schemas.Feedback) -> Response:
@@ -74,6 +57,31 @@ def router(live: Callable[[], Live]) -> APIRouter:
         return answer({"accepted": len(new), "request_id": request_id(request)})
 
     return routes
+
+
+async def taken(
+    live: Live, body: schemas.Event | schemas.Events, request_id: str
+) -> dict[str, Any]:
+    """Keep events, durably, and tell what became of them.
+
+    Raises:
+        ConfigError: a time lies in the future.
+    """
+    recommender = live.choose(None)
+    sent = body.events if isinstance(body, schemas.Events) else [body]
+    kept = stamped(recommender, sent, int(time.time()))
+    accepted = await live.kept().add(kept)
+    index = recommender.shelf.index
+    unknown = sum(e.item_id not in index.get(e.domain, {}) for e in kept)
+    if unknown:  # another worker may have taken the item in
+        await live.look(recommender, None)
+        unknown = sum(e.item_id not in index.get(e.domain, {}) for e in kept)
+    return {
+        "accepted": accepted,
+        "duplicates": len(kept) - accepted,
+        "unknown_items": unknown,
+        "request_id": request_id,
+    }
 
 
 def stamped(recommender: Recommender, sent: Sequence[schemas.Event], now: int) -> list[Event]:

@@ -1,0 +1,135 @@
+"""Hours in minutes: all kinds of requests at once while workers are killed."""
+
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+from bridgerec.data.dataset import Catalogue
+from load.server import Server, ours, started
+
+CLIENTS = 8
+EVERY = 60.0  # seconds between kills
+
+
+@dataclass
+class Record:
+    """What the clients saw: `accepted` items by user, counts by path and outcome."""
+
+    accepted: dict[str, set[str]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def soak(folder: Path, catalogue: Catalogue, minutes: float) -> None:
+    """Print what became of every accepted event, of every answer, and of the memory.
+
+    Raises:
+        RuntimeError: an accepted event is lost or an answer is wrong.
+    """
+    places = {"BRIDGEREC_STATE": str(folder / "state"), "BRIDGEREC_WORKERS": "2"}
+    places["BRIDGEREC_TRAFFIC"] = str(folder / "traffic")
+    record, end = Record(), time.monotonic() + 60 * minutes
+    with started(ours(folder), folder, "/readyz", **places) as server:
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            for number in range(CLIENTS):
+                pool.submit(client, server.url, catalogue, number, end, record)
+            kills = watch(server, end)
+        lost = check(server.url, record)
+    total = sum(map(len, record.accepted.values()))
+    print(f"{minutes:g} minutes, {kills} workers killed: {dict(record.counts)}")
+    print(f"{total} accepted events, {lost} lost; wrong answers: {len(record.wrong)}")
+    if lost or record.wrong:
+        raise RuntimeError(f"{lost} accepted events are lost; {record.wrong[:3]}")
+
+
+def watch(server: Server, end: float) -> int:
+    """Kill a worker every minute; print memory now and then."""
+    kills, next_kill, next_look = 0, time.monotonic() + EVERY / 2, 0.0
+    while time.monotonic() < end:
+        if time.monotonic() > next_look:
+            own = [p.memory_full_info().uss >> 20 for p in loaded(server)]
+            print(f"  MiB of the workers' own: {own}", flush=True)
+            next_look = time.monotonic() + 20
+        if time.monotonic() > next_kill and end - time.monotonic() > 20:
+            found = loaded(server)
+            if len(found) > 1:  # the other one is up again
+                found[kills % 2].send_signal(signal.SIGKILL)
+                kills, next_kill = kills + 1, time.monotonic() + EVERY
+        time.sleep(0.5)
+    return kills
+
+
+def loaded(server: Server) -> list[psutil.Process]:
+    """The workers, oldest first."""
+    found = []
+    for process in server.process.children(recursive=True):
+        try:
+            if process.memory_info().rss > 200 * 2**20:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            pass
+    return sorted(found, key=lambda p: p.create_time())
+
+
+def client(url: str, catalogue: Catalogue, number: int, end: float, record: Record) -> None:
+    """One event, then an answer that has to know of it, and now and then another question."""
+    rng = np.random.default_rng(number)
+    ids = catalogue.items["item_id"][catalogue.block("shop")].to_list()
+    turn = 0
+    while time.monotonic() < end:
+        turn += 1
+        user, item = f"S{number}-{turn // 10}", ids[int(rng.integers(len(ids)))]
+        event = {"event_id": f"{number}-{turn}", "user_id": user, "domain": "shop", "item_id": item}
+        if send(url, "/events", event, record) is not None:
+            with record.lock:
+                record.accepted.setdefault(user, set()).add(item)
+        asked = {"target": "shop", "user_id": user, "k": 10}
+        found = send(url, "/recommend", asked, record)
+        if found is not None:
+            shown = [entry["item_id"] for entry in found["items"]]  # type: ignore[attr-defined]
+            known = record.accepted.get(user, set())
+            if len(set(shown)) != 10 or known & set(shown) or (known and found["route"] != "warm"):
+                record.wrong.append(f"{user}: {found['route']}, {shown}")
+        if turn % 7 == 0:
+            send(url, "/similar", {"domain": "shop", "item_id": item, "target": "video"}, record)
+            batch = {"requests": [asked, {"target": "video", "user_id": user}]}
+            send(url, "/recommend_batch", batch, record)
+
+
+def send(url: str, path: str, body: object, record: Record) -> dict[str, object] | None:
+    """The answer; None where there is none, because its worker was killed or refused it.  An event
+    without an answer is sent again, as its sender would: its id makes that harmless."""
+    for _ in range(20 if path == "/events" else 1):
+        try:
+            answer = httpx.post(f"{url}{path}", json=body, timeout=30)
+        except httpx.HTTPError as error:
+            kind = f"{path} {type(error).__name__}"
+        else:
+            if answer.status_code == 200:
+                with record.lock:
+                    record.counts[f"{path} 200"] += 1
+                found: dict[str, object] = answer.json()
+                return found
+            kind = f"{path} {answer.status_code}"
+        with record.lock:
+            record.counts[kind] += 1
+        time.sleep(0.1)
+    return None
+
+
+def check(url: str, record: Record) -> int:
+    """How many accepted events the service does not know of."""
+    lost = 0
+    for user, items in record.accepted.items():
+        answer = httpx.get(f"{url}/users/{user}", timeout=30).json()
+        lost += len(items - {event["item_id"] for event in answer["events"]})
+    return lost

@@ -1,0 +1,222 @@
+"""What a request costs: a bare application, BentoML as it comes, and the service, in one run.
+
+    python benchmarks/serving.py http  [--items 100000] [--vectors FILE] [--seconds 8] [--bento DIR]
+    python benchmarks/serving.py index [--items 1000000] [--vectors FILE]
+    python benchmarks/serving.py soak  [--minutes 10] [--items 100000]
+
+`http` serves a catalogue of N items from a TwoTower model that is trained on simulated people; a
+request brings a history of 20 items and wants 10 of all items of its domain.  `--bento` measures
+a packaged release beside it (the demo's `artifacts/bento`).  `--vectors` is a `vectors.safetensors`
+of the embed stage: item vectors are then drawn from a mixture that is fitted to them.  Load comes
+from wrk in a process of its own; its share of a core is printed, so that one sees that it is not
+the limit.  Microseconds of processor time per request count where other work shares the machine.
+
+`index` ranks a large catalogue with the inverted file against the exact answer.  `soak` mixes all
+kinds of requests, kills a worker every minute and compares what was accepted with what is there.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import faiss
+import numpy as np
+import psutil
+
+from bridgerec.data.dataset import Catalogue
+from bridgerec.serving import index as indexes
+from bridgerec.serving.index import Index, inverted, padded
+from bridgerec.serving.topk import Best
+from load.bundle import item_vectors, world, write
+from load.client import load
+from load.server import Server, bare, default, ours, started
+from load.soak import soak
+
+LENGTH = 20  # items of a history
+PEOPLE = 300
+
+
+def machine() -> str:
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    used = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores ({model}), {psutil.virtual_memory().total / 2**30:.0f} GiB, "
+        f"load {used:.1f}, OPENBLAS_CORETYPE={os.environ.get('OPENBLAS_CORETYPE', 'not set')}"
+    )
+
+
+def memory(server: Server) -> str:
+    """MiB of each process that has loaded the bundle, its own alone and with what it shares."""
+    found = []
+    for process in server.all():
+        own = process.memory_full_info()
+        if own.rss > 150 * 2**20:
+            found.append(f"{own.uss / 2**20:.0f} own, {own.rss / 2**20:.0f} in all")
+    return "; ".join(found)
+
+
+def requests(catalogue: Catalogue, target: str, count: int = 512) -> list[dict[str, object]]:
+    rng = np.random.default_rng(3)
+    ids = catalogue.items["item_id"][catalogue.block(target)].to_list()
+    return [
+        {
+            "target": target,
+            "k": 10,
+            "history": [
+                {"domain": target, "item_id": ids[i]}
+                for i in rng.choice(len(ids), min(LENGTH, len(ids)), replace=False).tolist()
+            ],
+        }
+        for _ in range(count)
+    ]
+
+
+def events(catalogue: Catalogue, target: str, count: int = 5000) -> list[dict[str, object]]:
+    """Without times and ids of their own, so that each is a new one."""
+    ids = catalogue.items["item_id"][catalogue.block(target)].to_list()
+    rng = np.random.default_rng(4)
+    return [
+        {"user_id": f"U{n % 997:06d}", "domain": target, "item_id": ids[i], "value": n / 7}
+        for n, i in enumerate(rng.integers(len(ids), size=count).tolist())
+    ]
+
+
+def bundle(folder: Path, items: int, vectors: Path | None) -> Catalogue:
+    training = world(items, min(20_000, items), vectors)
+    (folder / "bundle").mkdir()
+    write(folder / "bundle", training)
+    return training.catalogue
+
+
+def http(items: int, vectors: Path | None, seconds: int, bento: Path | None) -> None:
+    users = [{"user_id": f"U{i:06d}"} for i in range(1000)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for title, command, check in (
+            ("bare Starlette, 20 ids", bare(folder), "/none"),
+            ("BentoML by default, 20 ids", default(folder), "/readyz"),
+        ):
+            with started(command, folder, check) as server:
+                for clients in (16, 64):
+                    print(title, load(server, "/recommend", clients, seconds, users), flush=True)
+        served(f"{items} items", folder, bundle(folder, items, vectors), "shop", seconds)
+    if bento is not None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "bundle").symlink_to((bento / "src" / "bundle").resolve())
+            catalogue = Catalogue.read(folder / "bundle" / "catalogue.parquet")
+            served(str(bento), folder, catalogue, catalogue.domains[0], seconds)
+
+
+def served(title: str, folder: Path, catalogue: Catalogue, target: str, seconds: int) -> None:
+    asked, told = requests(catalogue, target), events(catalogue, target)
+    for workers in (1, 2):
+        places = {
+            "BRIDGEREC_STATE": str(folder / f"state{workers}"),
+            "BRIDGEREC_TRAFFIC": str(folder / f"traffic{workers}"),
+            "BRIDGEREC_WORKERS": str(workers),
+        }
+        with started(ours(folder), folder, "/readyz", **places) as server:
+            print(
+                f"{title}, {workers} worker(s): ready after {server.ready:.1f} s "
+                f"({server.cpu():.1f} s CPU); MiB: {memory(server)}"
+            )
+            if workers == 1:
+                for clients in (16, 64):
+                    print("  /health   ", load(server, "/health", clients, seconds), flush=True)
+                for clients in (1, 16):
+                    print("  /recommend", load(server, "/recommend", clients, seconds, asked))
+                print("  /events   ", load(server, "/events", 64, seconds, told), flush=True)
+            print("  /recommend", load(server, "/recommend", 64, seconds, asked), flush=True)
+            print(f"  afterwards MiB: {memory(server)}", flush=True)
+
+
+def index(items: int, vectors: Path | None) -> None:
+    """Recall and cost of the inverted file against the exact answer.
+
+    Items are drawn from the mixture; what speaks for them whoever asks is spread as in the model
+    that `http` trains.  People are the faded sums of 20 items out of three clusters each.
+    """
+    keys, cluster = item_vectors(items, vectors)
+    rng = np.random.default_rng(11)
+    extras = (rng.gamma(1, 1, (items, 2)) * [0.06, 0.01]).astype(np.float32)
+    queries = np.stack([person(keys, cluster, rng) for _ in range(PEOPLE)])
+    weights = np.tile(np.array([9.8, 13.5], dtype=np.float32), (PEOPLE, 1))
+    exact = Index(keys, extras)
+    hidden: list[list[int]] = [[]] * PEOPLE
+    start = time.process_time()
+    truth = exact.top(queries, weights, [100] * PEOPLE, hidden)
+    spent = (time.process_time() - start) / PEOPLE
+    print(f"{items} items, exact, by batches: {1e3 * spent:.2f} ms CPU per question", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        start, path = time.process_time(), Path(name) / "items.faiss"
+        built = inverted(padded(keys, exact.extras), lists=max(16, min(indexes.LISTS, items // 64)))
+        faiss.write_index(built, str(path))
+        spent = time.process_time() - start
+        print(f"built in {spent:.0f} s CPU, {path.stat().st_size / 1e6:.0f} MB", flush=True)
+        fast = Index(keys, extras, path)
+        for probes in (8, 16, indexes.PROBED, 32, 48):
+            fast.probe(probes)
+            ask(fast, queries[:20], weights[:20])
+            start = time.process_time()
+            found = ask(fast, queries, weights)
+            spent = (time.process_time() - start) / PEOPLE
+            recall = [
+                np.mean([np.isin(t.places[:k], f.places[:k]).mean() for t, f in both])
+                for both in [list(zip(truth, found, strict=True))]
+                for k in (10, 100)
+            ]
+            print(
+                f"  {probes} lists: {1e3 * spent:.2f} ms CPU per question, "
+                f"recall@10 {recall[0]:.4f}, @100 {recall[1]:.4f}",
+                flush=True,
+            )
+
+
+def person(keys: np.ndarray, cluster: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    tastes = cluster[rng.integers(len(keys), size=3)]
+    own = np.concatenate([rng.choice(np.flatnonzero(cluster == c), LENGTH) for c in tastes])
+    chosen = keys[rng.permutation(own)[:LENGTH]]
+    summed = (0.8 ** np.arange(LENGTH)[:, None] * chosen).sum(0)
+    return (summed / np.linalg.norm(summed) / 0.07).astype(np.float32)
+
+
+def ask(index: Index, queries: np.ndarray, weights: np.ndarray) -> list[Best]:
+    """The 100 best, one question after the other."""
+    rows = [slice(i, i + 1) for i in range(len(queries))]
+    return [index.top(queries[row], weights[row], [100], [[]])[0] for row in rows]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", choices=("http", "index", "soak"))
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--vectors", type=Path)
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--bento", type=Path)
+    chosen = parser.parse_args(arguments)
+    print(machine(), flush=True)
+    if chosen.what == "http":
+        http(chosen.items or 100_000, chosen.vectors, chosen.seconds, chosen.bento)
+    elif chosen.what == "index":
+        index(chosen.items or 1_000_000, chosen.vectors)
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            catalogue = bundle(Path(name), chosen.items or 100_000, chosen.vectors)
+            soak(Path(name), catalogue, chosen.minutes)
+    print(f"load at the end {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The best items of models whose score is a dot product, without a number per item in Python.
+
+score = query · vector + weights · extras, where the extras of an item are what speaks for it
+whoever asks (popularity, a trend).  Three ways lead to a short list:
+
+- a batch: one matrix product in float32, and what may be among the k best by its rounding;
+- a few questions: a half-precision copy, which is read in half the time.  Its error is bounded by
+  the vectors' own rounding; where that does not prove a list complete, the first way is gone;
+- more than `LARGE` items: an inverted file with 8-bit codes (IVF,SQ8), which may miss some.
+
+All that is on a short list is then scored again in double precision, by the same operations
+whatever the batch, so that an answer does not depend on who else is asking.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridgerec.errors import ArtifactError
+from bridgerec.serving.topk import Best, Ints, Pairs, at_least, hide, sort
+
+Floats = NDArray[np.float32]
+Hidden = Sequence[Sequence[int] | Ints]
+BUFFER = 2**24  # scores at a time: 64 MiB
+FEW = 4  # questions up to which the half-precision copy is faster than a matrix product
+SMALL = 20_000  # items below which it is not worth having
+LARGE = 250_000
+SPARE = 64  # places more than asked for, of the short lists that are not complete by themselves
+LISTS, PROBED = 2048, 24  # inverted lists, and how many are looked into
+UNIT = 2.0**-24  # rounding of float32
+
+
+class Index:
+    """`vectors` (n, d) may be a read-only map of a file; `extras` (n, e) should be scaled so that
+    they count about as much as one of the vectors' numbers: the short lists round all alike.
+
+    Raises:
+        ArtifactError: a number is not finite.
+    """
+
+    def __init__(self, vectors: Floats, extras: Floats, inverted: Path | None = None) -> None:
+        self.vectors = vectors
+        # a constant for all items changes no order, but large numbers are rounded coarsely
+        self.shift = extras.mean(axis=0)
+        self.extras = np.ascontiguousarray(extras - self.shift)
+        norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors) + (self.extras**2).sum(1))
+        if not np.isfinite(norms).all():
+            raise ArtifactError("an item vector holds numbers that are not finite. Train again.")
+        self.longest = float(norms.max(initial=0))
+        self._lock, self._buffer = threading.Lock(), np.empty(0, dtype=np.float32)
+        self._half: Any = None
+        self._inverted: Any = None
+        if inverted is not None:
+            self._inverted = read_inverted(inverted, vectors.shape)
+        elif SMALL <= len(vectors) < LARGE:
+            self._half, self._half_error = half(padded(vectors, self.extras))
+
+    def top(self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden) -> list[Best]:
+        """For questions with `queries` (batch, d) and `weights` (batch, e): the `k[i]` best
+        without the places `hidden[i]`."""
+        most = max(k, default=0)
+        step = max(1, BUFFER // max(1, len(self.vectors)))
+        found: list[Best] = []
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            asked = queries[part], weights[part], k[part], hidden[part]
+            if self._inverted is not None:
+                found += self._listed(self._inverted, *asked, most)[0]
+            elif self._half is not None and len(asked[0]) <= FEW:
+                found += self._few(*asked)
+            else:
+                found += self._all(*asked)
+        return found
+
+    def probe(self, lists: int) -> None:
+        """How many inverted lists to look into from now on."""
+        import faiss
+
+        faiss.extract_index_ivf(self._inverted).nprobe = lists
+
+    def scores(self, queries: Floats, weights: Floats) -> Floats:
+        """Of all items, (batch, n), rounded as float32 products are."""
+        found: Floats = queries @ self.vectors.T + weights @ self.extras.T
+        found += (weights @ self.shift)[:, None]
+        return found
+
+    def _all(
+        self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden
+    ) -> list[Best]:
+        size = len(queries) * len(self.vectors)
+        slack = 2 * UNIT * (self.vectors.shape[1] + 4) * self.longest * lengths(queries, weights)
+        with self._lock:
+            if len(self._buffer) < size:
+                self._buffer = np.empty(size, dtype=np.float32)
+            scores = self._buffer[:size].reshape(len(self.vectors), len(queries)).T
+            product(queries, self.vectors, scores, add=False)
+            product(weights, self.extras, scores, add=True)
+            hide(scores, hidden)
+            pairs = at_least(scores, max(k, default=0), slack.astype(np.float32))
+        return sort(self._exact(queries, weights, pairs.row, pairs.place), len(queries), k)
+
+    def _few(
+        self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden
+    ) -> list[Best]:
+        found, least = self._listed(self._half, queries, weights, k, hidden, max(k, default=0))
+        error = (self._half_error + 2 * UNIT * self.vectors.shape[1] * self.longest) * lengths(
+            queries, weights
+        )
+        shift = weights @ self.shift
+        for i, best in enumerate(found):
+            # whatever is not on the list scores at most `least` plus the error
+            known = len(best.scores) == k[i] and (
+                k[i] == 0 or best.scores[-1] - shift[i] > least[i] + error[i] + 1e-6
+            )
+            if not known:
+                one = slice(i, i + 1)
+                found[i] = self._all(queries[one], weights[one], k[one], hidden[one])[0]
+        return found
+
+    def _listed(
+        self,
+        index: Any,
+        queries: Floats,
+        weights: Floats,
+        k: Sequence[int],
+        hidden: Hidden,
+        most: int,
+    ) -> tuple[list[Best], Floats]:
+        """The best of faiss's short lists, and the lowest score on each."""
+        wanted = min(len(self.vectors), most + max(map(len, hidden), default=0) + SPARE)
+        near, place = index.search(padded(queries, weights), wanted)
+        row = np.repeat(np.arange(len(queries)), wanted)
+        keep = (place >= 0).ravel()
+        for i, own in enumerate(hidden):
+            if len(own):
+                keep[i * wanted : (i + 1) * wanted] &= ~np.isin(place[i], own)
+        pairs = self._exact(queries, weights, row[keep], place.ravel()[keep].astype(np.int64))
+        return sort(pairs, len(queries), k), near[:, -1]
+
+    def _exact(self, queries: Floats, weights: Floats, row: Ints, place: Ints) -> Pairs:
+        own = (self.vectors[place] * queries[row]).astype(np.float64).sum(axis=1)
+        extra = (self.extras[place] + self.shift) * weights[row]
+        own += extra.astype(np.float64).sum(axis=1)
+        return Pairs(row, place, own.astype(np.float32))
+
+
+def lengths(queries: Floats, weights: Floats) -> NDArray[np.float64]:
+    return np.sqrt(
+        (queries.astype(np.float64) ** 2).sum(1) + (weights.astype(np.float64) ** 2).sum(1)
+    )
+
+
+def product(rows: Floats, columns: Floats, out: Floats, add: bool) -> None:
+    """`out` (batch, n), in column-major order, becomes (or grows by) rows @ columns.T.
+
+    By BLAS itself, since numpy cannot add to what is there; this order is the faster one.
+    """
+    if len(rows) == 1:  # which a matrix product is bad at
+        one = columns @ rows[0]
+        out[0] = out[0] + one if add else one
+        return
+    from scipy.linalg.blas import sgemm
+
+    flipped = np.asfortranarray(rows, dtype=np.float32)
+    done = sgemm(1.0, flipped, columns.T, float(add), out, overwrite_c=1)
+    if not np.shares_memory(done, out):  # a copy was made: of an unaligned map, say
+        out[:] = done
+
+
+def padded(rows: Floats, more: Floats) -> Floats:
+    """Both side by side, with zeros up to a multiple of 16 columns: faiss is slow at others."""
+    width = rows.shape[1] + more.shape[1]
+    found = np.zeros((len(rows), -(-width // 16) * 16), dtype=np.float32)
+    found[:, : rows.shape[1]], found[:, rows.shape[1] : width] = rows, more
+    return found
+
+
+def half(keys: Floats) -> tuple[Any, float]:
+    """A half-precision index of `keys` (n, d), and the largest distance it moved one by."""
+    import faiss
+
+    moved = 0.0
+    for start in range(0, len(keys), 8192):  # in pieces: nothing as large as the keys is made
+        part = keys[start : start + 8192]
+        rounded = part.astype(np.float16).astype(np.float32)
+        moved = max(moved, float(np.sqrt(((part - rounded) ** 2).sum(axis=1).max())))
+    found = faiss.IndexScalarQuantizer(
+        keys.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    )
+    found.add(keys)
+    return found, moved * (1 + 1e-3)
+
+
+def inverted(keys: Floats, lists: int = LISTS, seed: int = 0) -> Any:
+    """An inverted file of 8-bit codes over `keys` (n, d); takes about a minute for a million."""
+    import faiss
+
+    lists = max(1, min(lists, len(keys) // 40))
+    found: Any = faiss.index_factory(keys.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+    found.cp.seed = seed
+    sample = np.random.default_rng(seed).permutation(len(keys))[: 64 * lists]
+    found.train(keys[np.sort(sample)])
+    found.add(keys)
+    found.nprobe = PROBED
+    return found
+
+
+def read_inverted(path: Path, shape: tuple[int, ...]) -> Any:
+    """
+    Raises:
+        ArtifactError: the file is of another catalogue.
+    """
+    import faiss
+
+    found = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+    if found.ntotal != shape[0]:
+        raise ArtifactError(
+            f"{path} holds {found.ntotal} items, the model {shape[0]}. Package the release again."
+        )
+    faiss.extract_index_ivf(found).nprobe = PROBED
+    return found

@@ -1,0 +1,229 @@
+"""`TwoTower` at serving: the same scores in numpy alone, its item vectors mapped from the file.
+
+Workers of one machine share the mapped pages, and nothing of torch is loaded.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from bridgerec.config import Compression
+from bridgerec.data.dataset import Histories, Training
+from bridgerec.errors import ArtifactError
+from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, under
+from bridgerec.models.compression import expand
+from bridgerec.models.trends import Trends
+from bridgerec.runtime import read_json
+from bridgerec.serving.additions import Borrowed
+from bridgerec.serving.index import LARGE, Floats, Hidden, Index, inverted, padded
+from bridgerec.serving.topk import Best
+
+TOWERS = "bridgerec.models.two_tower:TwoTower"
+FOLLOWS = 2.0  # as in training.prior
+EPSILON = 1e-3  # as in training.item_tower.unit
+
+
+class ServedConfig(CandidateConfig):
+    """What answering needs of `TwoTowerConfig`; its other options are for training."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    max_history: int = 24
+    temperature: float = 0.07
+
+
+class ServedTowers(Candidate):
+    """A trained `TwoTower` that only answers."""
+
+    config_class = ServedConfig
+
+    def fit(self, training: Training) -> None:
+        raise ArtifactError("the served form of TwoTower does not learn; train TwoTower.")
+
+    def arrays(self) -> Arrays:
+        trends = {f"trends/{name}": array for name, array in self.trends.arrays().items()}
+        return {**self.parts, "items": self.items, "log_popularity": self.log_popularity, **trends}
+
+    def restore(self, arrays: Arrays) -> None:
+        self.trends = Trends.of(under(arrays, "trends/"))
+        self.parts = {n: a for n, a in arrays.items() if not n.startswith("trends/")}
+        self.items: Floats = self.parts.pop("items")
+        self.log_popularity: Floats = self.parts.pop("log_popularity")
+        self._indexes: dict[tuple[str, int], Index] = {}
+        self._means: dict[tuple[str, int], tuple[Borrowed, Floats]] = {}
+
+    def score(self, histories: Histories, target: str) -> Floats:
+        block, timed = self.block(target), int(histories.asked is not None)
+        queries, weights = self.queries(histories, target)
+        scores = queries @ self.items[block].T
+        if self.settled(histories):
+            scores += weights @ self.index(target, timed).extras.T
+            scores += (weights @ self.index(target, timed).shift)[:, None]
+        else:
+            weights = weights * self.scale(target)
+            scores += weights[:, :1] * self.log_popularity[block]
+            trend = self.parts["prior.trend"][timed, self.domains.index(target)]
+            scores += weights[:, 1:] * self.trends.lift(trend, histories.moment, block)
+        return np.asarray(scores, dtype=np.float32)
+
+    def top(self, histories: Histories, target: str, k: list[int], hidden: Hidden) -> list[Best]:
+        """The `k[i]` best of each row without the places `hidden[i]` of the target; for `settled`
+        questions."""
+        queries, weights = self.queries(histories, target)
+        return self.index(target, int(histories.asked is not None)).top(queries, weights, k, hidden)
+
+    def borrow(self, histories: Histories, target: str, added: Borrowed) -> Floats:
+        """Scores of items that were added since, (batch, added): being linear in the items, the
+        mean of scores is the score of a mean."""
+        timed = int(histories.asked is not None)
+        index = self.index(target, timed)
+        kept = self._means.get((target, timed))
+        if kept is None or kept[0] is not added:
+            near = added.near.ravel()
+            whole = np.hstack([index.vectors[near], index.extras[near] + index.shift])
+            means = np.einsum("mk,mkd->md", added.share, whole.reshape(*added.near.shape, -1))
+            kept = added, means
+            self._means[target, timed] = kept
+        return _each(np.hstack(self.queries(histories, target)), kept[1].T)
+
+    def settled(self, histories: Histories) -> bool:
+        """Whether all is asked after the newest thing that the model knows of."""
+        return bool((histories.moment >= self.trends.edges[-1]).all())
+
+    def index(self, target: str, timed: int) -> Index:
+        """The target's items as they are from now on; made on first use."""
+        found = self._indexes.get((target, timed))
+        if found is None:
+            block = self.block(target)
+            trend = self.parts["prior.trend"][timed, self.domains.index(target)]
+            lift = self.trends.lift(trend, self.trends.edges[-1:], block)[0]
+            extras = np.stack([self.log_popularity[block], lift], axis=1) * self.scale(target)
+            path = self.folder / f"{target}.{timed}.faiss"
+            found = Index(self.items[block], extras, path if path.is_file() else None)
+            self._indexes[target, timed] = found
+        return found
+
+    def queries(self, histories: Histories, target: str) -> tuple[Floats, Floats]:
+        """Whom the questions are about as vectors (batch, size), over the temperature, and the
+        weights of popularity and trend (batch, 2)."""
+        d, timed = self.domains.index(target), int(histories.asked is not None)
+        recent = histories.last(self.config.max_history)
+        entries, kind, rows = self.items[recent.items], self.domain_of(recent.items), recent.rows
+        filled, starts = recent.lengths > 0, recent.indptr[:-1]
+        pull = self.parts["user.pull"]
+        logits = pull[d, kind, np.minimum(recent.age, pull.shape[2] - 1)]
+        if "user.attend" in self.parts and len(entries):
+            newest = entries[recent.indptr[1:][filled] - 1]
+            asking = np.zeros((len(recent), entries.shape[1]), dtype=np.float32)
+            asking[filled] = _each(newest, self.parts["user.attend"])
+            logits = logits + np.einsum("nd,nd->n", asking[rows], entries)
+        summed = np.zeros((len(recent), self.items.shape[1]), dtype=np.float32)
+        warm = np.zeros(len(recent), dtype=np.int64)
+        if filled.any():
+            top = np.maximum(np.maximum.reduceat(logits, starts[filled]), np.float32(-1e4))
+            where = np.cumsum(filled) - 1
+            weighted = entries * np.exp(logits - top[where[rows]])[:, None]
+            summed[filled] = np.add.reduceat(weighted, starts[filled], axis=0)
+            warm[filled] = np.maximum.reduceat(kind == d, starts[filled])
+        people = _unit(_each(summed, self.parts["user.head"][d]))
+        follow = (people * self.parts["prior.follow"][timed, d][warm]).sum(1)
+        follow += self.parts["prior.usual"][timed, d][warm]
+        moved = FOLLOWS / (1 + np.exp(-follow)) * warm
+        weights = np.stack([self.parts["prior.popular"][d][warm], moved], axis=1)
+        weights = (weights / self.scale(target)).astype(np.float32)
+        return people / np.float32(self.config.temperature), weights
+
+    def scale(self, target: str) -> Floats:
+        """By what extras are multiplied and weights divided, (2,): then a question's weights are
+        of the size of its vector."""
+        popular = np.abs(self.parts["prior.popular"][self.domains.index(target)]).max()
+        usual = np.array([max(float(popular), 0.01), 1.0]) * self.config.temperature
+        return usual.astype(np.float32)
+
+
+def prepare(bundle: Path) -> None:
+    """Give the towers of a bundle that is being made what their large targets need."""
+    timed = int("timestamp" in mapped(bundle / "histories.safetensors"))
+    for path in sorted((bundle / "models").iterdir()):
+        if read_json(path / "model.json")["use"] != TOWERS:
+            continue
+        model = load_served(path)
+        assert isinstance(model, ServedTowers)
+        for target in model.domains:
+            block = model.block(target)
+            if block.stop - block.start > LARGE:
+                build_index(model, target, timed)
+
+
+def build_index(model: ServedTowers, target: str, timed: int) -> Path:
+    """Write the inverted file of a target's items beside the model, where `ServedTowers.index`
+    finds it; `timed`: whether the release's questions have a moment."""
+    import faiss
+
+    index = model.index(target, timed)
+    path = model.folder / f"{target}.{timed}.faiss"
+    faiss.write_index(inverted(padded(index.vectors, index.extras)), str(path))
+    return path
+
+
+def _each(rows: Floats, matrix: Floats) -> Floats:
+    """rows @ matrix, each row by itself: a product of all rounds by how many there are."""
+    found: Floats = np.matmul(rows[:, None], matrix)[:, 0]
+    return found
+
+
+def _unit(rows: Floats) -> Floats:
+    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    found: Floats = rows / np.maximum(norm, np.float32(EPSILON))[:, None]
+    return found
+
+
+def load_served(path: Path) -> Candidate:
+    """A trained candidate in the form that answers fastest: towers in numpy, others as they are.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    try:
+        meta = read_json(path / "model.json")
+    except (OSError, ValueError):
+        meta = {}
+    if meta.get("use") != TOWERS:
+        return load(path)
+    found = ServedTowers(ServedConfig.model_validate(meta["config"]), meta["seed"])
+    found._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
+    found.catalogue, found.folder = meta["catalogue"], path
+    found.compression = Compression(**meta.get("compression", {}))
+    found.restore(expand(mapped(path / "model.safetensors")))
+    return found
+
+
+def mapped(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file, read-only, as views of the mapped file.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    kinds = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U16": "<u2", "I8": "i1"}
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        everything = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + length)
+        found = {}
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            flat = everything[begin:end].view(np.ndarray).view(kinds[entry["dtype"]])
+            if len(flat) != math.prod(entry["shape"]):
+                raise ValueError(f"{name} has {len(flat)} numbers")
+            found[name] = flat.reshape(entry["shape"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"{path} holds no readable model ({error}). Package the release again."
+        ) from error
+    return found
