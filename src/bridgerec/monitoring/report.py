@@ -10,9 +10,9 @@ import polars as pl
 
 from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError, DataError
-from bridgerec.monitoring.drift import VectorDrift, vector_drift
 from bridgerec.monitoring.sample import COLUMNS, Sample, live_sample, training_sample
 from bridgerec.monitoring.traffic import Traffic, read_traffic
+from bridgerec.monitoring.vectors import VectorDrift, vector_drift
 from bridgerec.runtime import atomic_file, atomic_folder, write_json
 
 REFERENCE_ROWS = 5000
@@ -49,7 +49,7 @@ def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
     drift = None
     if min((current.items >= 0).sum(), len(reference.items)) >= 10:
         known = current.items[current.items >= 0]
-        drift = vector_drift(vectors[reference.items], vectors[known], confidence, params.seed)
+        drift = vector_drift(vectors[reference.items], vectors[known], 1 - confidence, params.seed)
     with atomic_folder(out) as folder:
         columns = _evidently(reference, current, 1 - confidence, folder / "evidently.html")
         summary = _summary(traffic, current, drift, columns)
