@@ -102,7 +102,7 @@ def _catalogue(name: str, now: pl.Series, known: pl.Series) -> Catalogue:
     new = now.filter(~now.is_in(known.implode())).sort()
     gone = known.filter(~known.is_in(now.implode())).sort()
     drift = len(new) > SHARE * len(now) or len(gone) > SHARE * len(known)
-    examples = tuple([*new.head(3), *gone.head(3)])
+    examples = (*new.head(3), *gone.head(3))
     return Catalogue(name, len(now), len(new), len(gone), examples, drift)
 
 

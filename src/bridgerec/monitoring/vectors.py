@@ -51,8 +51,8 @@ class EncoderChange:
 
 @dataclass(frozen=True)
 class VectorVerdict:
-    """`cause` names what happened; `drift` is None when the encoder changed, because then vectors
-    of both sides cannot be compared; `encoder` is None without common texts."""
+    """`cause` names what happened; `drift` is None when there are too few rows, or when the encoder
+    changed between the samples; `encoder` is None without common texts."""
 
     cause: Cause
     drift: VectorDrift | None
@@ -60,24 +60,27 @@ class VectorVerdict:
 
     @property
     def words(self) -> str:
-        """The verdict in one or two sentences."""
-        if self.cause == "encoder" and self.encoder is not None:
+        """The verdict in plain sentences."""
+        said = []
+        if self.encoder is not None and self.encoder.changed:
             e = self.encoder
             how = "their size differs" if e.cosine is None else f"mean cosine {e.cosine:.3f}"
-            return (
+            said.append(
                 f"the encoder or its whitening changed: {e.moved:.0%} of {e.texts:,} unchanged "
                 f"texts have other vectors ({how}; {e.neighbour_overlap:.0%} of their nearest "
-                "neighbours are the same). Whether the data moved cannot be told from vectors now."
+                "neighbours are the same)"
             )
-        if self.drift is None:
-            return "not judged"
-        d = self.drift
-        return (
-            f"{'the data moved' if d.drift else 'no drift'}: a classifier tells the samples apart "
-            f"with AUC {d.auc:.3f} (0.5: it cannot; p = {d.p_value:.2g}); the mean moved by "
-            f"{d.centroid_shift:.3f} (1 - cosine); covariances differ by {d.covariance:.2f} "
-            f"(chance alone: {d.covariance_expected:.2f}; p = {d.covariance_p:.2g})."
-        )
+        if self.drift is not None:
+            d = self.drift
+            said.append(
+                f"{'the data moved' if d.drift else 'no drift'}: a classifier tells the samples "
+                f"apart with AUC {d.auc:.3f} (0.5: it cannot; p = {d.p_value:.2g}); the mean moved "
+                f"by {d.centroid_shift:.3f} (1 - cosine); covariances differ by {d.covariance:.2f} "
+                f"(chance alone: {d.covariance_expected:.2f}; p = {d.covariance_p:.2g})"
+            )
+        else:
+            said.append("whether the data moved is not judged")
+        return "; ".join(said) + "."
 
 
 def vector_drift(
@@ -127,7 +130,7 @@ def encoder_change(old: Floats, new: Floats, neighbours: int = 10) -> EncoderCha
     """
     if len(old) != len(new):
         raise ValueError(f"the same texts are needed on both sides, not {len(old)} and {len(new)}")
-    told = np.any(old != 0, axis=1) | np.any(new != 0, axis=1)
+    told = _told(old, new)
     if told.sum() < 2:
         raise ValueError("at least 2 texts with vectors are needed")
     a, b = _unit(old[told]), _unit(new[told])
@@ -150,15 +153,27 @@ def judge_vectors(
     common: tuple[Floats, Floats] | None = None,
     alpha: float = 0.01,
     seed: int = 0,
+    one_space: bool = False,
 ) -> VectorVerdict:
-    """Samples of what people met, and (old, new) vectors of texts known to both sides."""
-    encoder = None if common is None or len(common[0]) < 2 else encoder_change(*common)
-    if encoder is not None and encoder.changed:
-        return VectorVerdict("encoder", None, encoder)
+    """Samples of what people met, and (old, new) vectors of texts known to both sides.
+
+    `one_space`: both samples were looked up in the new vectors, so that a changed encoder does not
+    spoil their comparison.
+    """
+    encoder = None
+    if common is not None and _told(*common).sum() > 1:
+        encoder = encoder_change(*common)
+    changed = encoder is not None and encoder.changed
     drift = None
-    if min(len(reference), len(current)) >= 10:
+    if min(len(reference), len(current)) >= 10 and (one_space or not changed):
         drift = vector_drift(reference, current, alpha, seed)
-    return VectorVerdict("data" if drift is not None and drift.drift else "none", drift, encoder)
+    moved = drift is not None and drift.drift
+    return VectorVerdict("data" if moved else "encoder" if changed else "none", drift, encoder)
+
+
+def _told(old: Floats, new: Floats) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.any(old != 0, axis=1) | np.any(new != 0, axis=1)
+    return found
 
 
 def _cosine(a: Floats, b: Floats) -> float:
