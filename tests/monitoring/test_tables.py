@@ -69,7 +69,9 @@ def test_new_and_vanished_items_columns_and_files(tmp_path: Path) -> None:
     last = judge(workspace).columns
     table = tmp_path / "data" / "left" / "items.csv"
     items = pl.read_csv(table)
-    items = pl.concat([items.tail(90), items.head(3).with_columns("new-" + pl.col("item_id"))])
+    items = pl.concat(
+        [items.tail(90), items.head(3).with_columns(item_id="new-" + pl.col("item_id"))]
+    )
     items.with_columns(colour=pl.lit("red")).write_csv(table)
     found = judge(workspace, last)
     left, right = found.catalogues
