@@ -84,8 +84,10 @@ def test_impressions_wait_for_their_clicks_and_bad_lines_are_counted(tmp_path: P
     write(tmp_path, requests=100)
     with (tmp_path / "feedback.1.jsonl").open("a") as file:
         file.write('nonsense\n{"time": 1}\n')
+        line = {"time": 1, "request_id": "r1", "kind": "shown", "domain": "shop", "item_id": "i1"}
+        file.write(json.dumps({**line, "position": "top"}) + "\n")
     traffic, feedback = read_traffic(tmp_path), read_feedback(tmp_path)
-    assert feedback.broken == 2
+    assert feedback.broken == 3
     assert len(traffic) == len(traffic.shadows) == 100
     shown, clicks, _ = impressions_and_clicks(traffic, feedback, INDEX)
     found = judge_quality(shown, clicks, 1, now=1050 + 3600)

@@ -44,11 +44,20 @@ def read_feedback(folder: Path) -> Feedback:
                 line = orjson.loads(raw)
             except orjson.JSONDecodeError:
                 line = None
-            if isinstance(line, dict) and all(key in line for key in KEYS):
+            if _good(line):
                 lines.append(line)
             else:
                 broken += 1
     return Feedback(sorted(lines, key=lambda x: x["time"]), len(files), broken)
+
+
+def _good(line: Any) -> bool:
+    if not isinstance(line, dict) or any(key not in line for key in KEYS):
+        return False
+    numbers = (line["time"], line.get("position"), line.get("timestamp"))
+    return isinstance(line["time"], int | float) and all(
+        value is None or isinstance(value, int | float) for value in numbers
+    )
 
 
 def impressions_and_clicks(
