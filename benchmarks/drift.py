@@ -119,7 +119,7 @@ def picture(curves: dict[str, dict[int, list[float]]], path: Path) -> None:
         axis.set(xlabel=kind, ylim=(-0.03, 1.03))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("share of windows with an alarm")
-    axes[0].legend(frameon=False)
+    axes[-1].legend(frameon=False, loc="upper left")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
