@@ -7,6 +7,7 @@ import pytest
 from bridgerec.monitoring.columns import total_variation
 
 
+@pytest.mark.slow
 def test_it_agrees_with_evidentlys_own() -> None:
     from evidently.legacy.calculations.stattests.tvd_stattest import _tvd_stattest
 
