@@ -10,7 +10,7 @@ from bridgerec.config import Workspace
 from bridgerec.runtime import prepare_environment
 
 prepare_environment()
-DRIFT = "bridgerec.drift.detected"
+DRIFT = "bridgerec.drift"
 
 
 @flow(name="monitoring")
@@ -41,10 +41,16 @@ def monitoring(workspace: str = ".") -> dict[str, Any]:
             payload={
                 "workspace": str(place.root),
                 "requests": summary["requests"],
+                "alarms": summary["alarms"],
                 "drifted_columns": summary["drifted_columns"],
                 "vectors": summary["vectors"],
+                "words": text.split("\n\n")[0].lstrip("# "),
             },
         )
+    if summary["webhook"]:
+        told = summary["webhook"]
+        log = get_run_logger()
+        (log.info if told["delivered"] else log.error)("%s", told["words"])
     return summary
 
 

@@ -314,8 +314,14 @@ class Service(Strict):
 
 
 class Monitoring(Strict):
-    confidence: Fraction = 0.95
+    confidence: Fraction = 0.95  # that a run without drift raises no alarm
     min_requests: int = Field(50, ge=1)
+    window_days: float = Field(
+        7, gt=0, allow_inf_nan=False
+    )  # what is compared with the time before
+    click_window_hours: float = Field(24, gt=0, allow_inf_nan=False)  # later clicks do not count
+    # gets a POST on drift; BRIDGEREC_WEBHOOK in the environment goes before it
+    webhook: str | None = Field(None, pattern=r"^https?://.+")
 
 
 class Range(Strict):

@@ -19,7 +19,9 @@ def test_an_event_exactly_on_drift(
 
     import bridgerec.monitoring.report as report
 
+    told = {"delivered": False, "words": "the webhook at example.org was NOT told"}
     summary = {"drift": drift, "requests": 1, "drifted_columns": ["domain"], "vectors": None}
+    summary |= {"alarms": ["columns"], "webhook": told}
 
     def found(workspace: Any, out: Path) -> dict[str, Any]:
         write_json(out / "summary.json", summary)
@@ -30,7 +32,10 @@ def test_an_event_exactly_on_drift(
     monkeypatch.setattr(report, "monitor", found)
     monkeypatch.setattr(module, "emit_event", lambda name, **more: events.append({name: more}))
     assert module.monitoring(str(tmp_path)) == summary
-    assert [list(e) for e in events] == ([["bridgerec.drift.detected"]] if drift else [])
+    if drift:
+        assert events[0]["bridgerec.drift"]["payload"]["alarms"] == ["columns"]
+        assert events[0]["bridgerec.drift"]["payload"]["words"] == "words"
+    assert [list(e) for e in events] == ([["bridgerec.drift"]] if drift else [])
 
 
 def test_no_traffic_fails_with_the_remedy(small_workspace: Any) -> None:

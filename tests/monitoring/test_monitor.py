@@ -1,12 +1,13 @@
 """monitor() on a fabricated workspace."""
 
 import json
+import socket
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError, DataError
@@ -17,12 +18,24 @@ from bridgerec.monitoring.traffic import read_traffic
 @pytest.fixture
 def fabricated(small_workspace: Workspace) -> Workspace:
     rng = np.random.default_rng(0)
+    for number, domain in enumerate(("left", "right")):
+        folder, ids = small_workspace.root / "data" / domain, range(60 * number, 60 * number + 60)
+        named = {"item_id": [f"i{n}" for n in ids], "title": [f"thing {n}" for n in ids]}
+        pl.DataFrame(named).write_csv(folder / "items.csv")
+        rows = {
+            "user_id": [f"u{n}" for n in range(600)],
+            "item_id": [f"i{n}" for n in rng.choice(ids, 600)],
+            "timestamp": np.linspace(1.69e9, 1.7e9, 600).astype(int),
+            "kind": rng.choice(["view", "like"], 600),
+        }
+        pl.DataFrame(rows).write_csv(folder / "interactions.csv")
     small_workspace.prepared.mkdir(parents=True)
     small_workspace.vectors.mkdir()
     pl.DataFrame(
         {
             "domain": ["left"] * 60 + ["right"] * 60,
             "item_id": [f"i{n}" for n in range(120)],
+            "title": [f"thing {n}" for n in range(120)],
             "category": [f"Kind {n % 4} > Sort {n % 8}" for n in range(120)],
         }
     ).write_parquet(small_workspace.prepared / "items.parquet")
@@ -78,13 +91,67 @@ def test_monitor_tells_drift_from_none(fabricated: Workspace) -> None:
     ask(fabricated, 200, list(range(120)))
     calm = monitor(fabricated, out)
     assert not calm["drift"], calm
-    assert {p.name for p in out.iterdir()} == {"evidently.html", "summary.json", "summary.md"}
+    files = {"evidently.html", "summary.json", "summary.md", "history.parquet", "trends.svg"}
+    assert {p.name for p in out.iterdir()} == files | {"probe.safetensors"}
     assert (out / "summary.md").read_text().startswith("# No drift")
-    assert calm == monitor(fabricated, out)
+    again = monitor(fabricated, out)
+    assert again["encoder"]["texts"] == 120
+    assert not again["encoder"]["changed"]
+    assert {**again, "encoder": None} == calm
     ask(fabricated, 200, list(range(0, 120, 4)))  # one category only
     changed = monitor(fabricated, out)
     assert changed["drift"]
     assert changed["vectors"]["drift"]
     assert "category" in changed["drifted_columns"]
+    assert changed["alarms"] == ["vectors"]  # one column of four is not half of them
     assert "has drifted" in (out / "evidently.html").read_text()
-    assert json.loads((out / "summary.json").read_text()) == changed
+    stored = json.loads((out / "summary.json").read_text())
+    assert stored | {"webhook": None} == json.loads(json.dumps(changed))
+    history = pl.read_parquet(out / "history.parquet")
+    assert history["drift"].to_list() == [False, False, True]
+    assert history["auc"][2] > history["auc"][0]
+    assert (out / "trends.svg").read_text().count('fill="#d33"') == 3  # clicks are not known
+
+
+@pytest.mark.slow
+def test_what_a_run_says_beyond_the_traffic(
+    fabricated: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New vectors for old texts, a new column, new items, clicks, and a webhook that is away."""
+    out = fabricated.reports / "monitoring"
+    ask(fabricated, 200, list(range(120)))
+    monitor(fabricated, out)
+    path = fabricated.vectors / "vectors.safetensors"
+    turned = load_file(path)["vectors"][:, ::-1]
+    save_file({"vectors": np.ascontiguousarray(turned)}, path)
+    table = fabricated.root / "data" / "left" / "items.csv"
+    old = pl.read_csv(table).with_columns(price=pl.lit("1"))
+    new = old.head(8).with_columns(item_id="new-" + pl.col("item_id"))
+    pl.concat([old, new]).write_csv(table)
+    with (fabricated.traffic / "feedback.1.jsonl").open("w") as file:
+        for n in range(200):
+            line = {"time": 1.7e9 + n, "request_id": str(n), "domain": "left", "item_id": "i0"}
+            print(json.dumps({**line, "kind": "shown", "position": 1}), file=file)
+            if n % 4 == 0:
+                print(json.dumps({**line, "kind": "clicked"}), file=file)
+        late = {"time": 1.7e9 + 200_000, "request_id": "1", "kind": "clicked"}
+        print(json.dumps({**late, "domain": "left", "item_id": "i0"}), file=file)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}/secret"
+    monkeypatch.setenv("BRIDGEREC_WEBHOOK", address)
+    found = monitor(fabricated, out)
+    assert found["encoder"]["changed"]
+    assert found["vectors"] is not None
+    assert found["alarms"] == ["tables"]
+    assert any("price is new" in said for said in found["tables"]["schema"])
+    assert found["tables"]["catalogues"][0]["new"] == 8
+    overall = found["quality"]["segments"][0]["rate"]
+    assert (overall["value"], overall["impressions"]) == (0.25, 200)
+    assert found["quality"]["late"] == 1
+    assert found["webhook"]["attempts"] == 3
+    assert not found["webhook"]["delivered"]
+    text = (out / "summary.md").read_text()
+    for words in ("the tables", "other vectors", "25.00% of 200 impressions", "price is new"):
+        assert words in text
+    assert "secret" not in json.dumps(found)

@@ -7,11 +7,13 @@ from bridgerec.config import Workspace
 
 
 def monitor(directory: Directory = HERE, debug: Debug = False) -> None:
-    """Compare the traffic log with the training data; write reports/monitoring."""
+    """Compare traffic, clicks and tables with the training data; write reports/monitoring."""
     from bridgerec.monitoring.report import monitor as compare
 
     workspace = Workspace.open(directory)
     out = workspace.reports / "monitoring"
-    compare(workspace, out)
+    summary = compare(workspace, out)
     typer.echo((out / "summary.md").read_text())
     typer.echo(f"The page to look at: {out / 'evidently.html'}")
+    if summary["webhook"]:
+        typer.echo(summary["webhook"]["words"], err=not summary["webhook"]["delivered"])

@@ -1,6 +1,7 @@
-"""The traffic log against the training data: an Evidently page and a few plain words."""
+"""The monitor: the traffic log, the clicks and the tables against what the model was trained on."""
 
-import html
+import os
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,33 @@ import numpy as np
 import polars as pl
 
 from bridgerec.config import Workspace
+from bridgerec.data.vectors import read_vectors
 from bridgerec.errors import ArtifactError, DataError
-from bridgerec.monitoring.drift import VectorDrift, vector_drift
-from bridgerec.monitoring.sample import COLUMNS, Sample, live_sample, training_sample
+from bridgerec.monitoring import probe
+from bridgerec.monitoring.alerts import send
+from bridgerec.monitoring.answers import popularity_percentiles, read_answers
+from bridgerec.monitoring.columns import compare_columns, put_above
+from bridgerec.monitoring.feedback_log import impressions_and_clicks, read_feedback
+from bridgerec.monitoring.history import append, draw
+from bridgerec.monitoring.predictions import prediction_drift
+from bridgerec.monitoring.quality import Quality, judge_quality, shadow_items
+from bridgerec.monitoring.sample import Sample, live_sample, training_sample
+from bridgerec.monitoring.tables import table_drift
 from bridgerec.monitoring.traffic import Traffic, read_traffic
-from bridgerec.runtime import atomic_file, atomic_folder, write_json
+from bridgerec.monitoring.vectors import VectorVerdict, judge_vectors
+from bridgerec.monitoring.words import PARTS, markdown
+from bridgerec.runtime import BrokenFile, atomic_file, read_json, write_json
 
 REFERENCE_ROWS = 5000
-PAGE_ROWS = 1000  # Evidently's tests are permutations; more rows cost minutes, not insight
+WEBHOOK = "BRIDGEREC_WEBHOOK"
 
 
 def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
-    """Write `evidently.html`, `summary.json`, `summary.md` under `out`; return the summary.
+    """Write the report under `out` and tell the webhook of drift; return the summary.
 
-    One interaction is drawn from each distinct history, of the log and of the training data, so
-    that rows are independent.  There is drift when the vectors drifted, or at least half of the
-    columns did.
+    `summary.md` has the plain words, `summary.json` every number, `evidently.html` the page,
+    `history.parquet` a row per run and `trends.svg` its picture.  The four parts (`alarms`) share
+    the probability of a false alarm, 1 - `monitoring.confidence`, equally.
 
     Raises:
         DataError: no traffic log, or fewer than `monitoring.min_requests` usable requests.
@@ -40,98 +52,92 @@ def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
             f"histories; at least {least} are needed to judge drift (monitoring.min_requests in "
             "params.yaml). Wait for more traffic, or lower that number."
         )
-    items, rows, vectors = _artifacts(workspace)
+    items, rows = _prepared(workspace)
+    vectors = read_vectors(workspace, items.height)
+    alpha = (1 - params.monitoring.confidence) / len(PARTS)
     rng = np.random.default_rng(params.seed)
-    limit = params.service.max_history
-    reference = training_sample(items, rows, limit, REFERENCE_ROWS, rng)
+    reference = training_sample(items, rows, params.service.max_history, REFERENCE_ROWS, rng)
     current = live_sample(items, rows, histories, rng)
-    confidence = params.monitoring.confidence
-    drift = None
-    if min((current.items >= 0).sum(), len(reference.items)) >= 10:
-        known = current.items[current.items >= 0]
-        drift = vector_drift(vectors[reference.items], vectors[known], confidence, params.seed)
-    with atomic_folder(out) as folder:
-        columns = _evidently(reference, current, 1 - confidence, folder / "evidently.html")
-        summary = _summary(traffic, current, drift, columns)
-        text = words(summary)
-        _banner(folder / "evidently.html", text)
-        write_json(folder / "summary.json", summary)
-        with atomic_file(folder / "summary.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return summary
+    texts = probe.take(workspace, items, vectors)
+    verdict = judge_vectors(
+        vectors[reference.items],
+        vectors[current.items[current.items >= 0]],
+        probe.common(probe.read(out / "probe.safetensors"), texts),
+        alpha,
+        params.seed,
+        one_space=True,
+    )
+    index = {pair: i for i, pair in enumerate(items.select("domain", "item_id").iter_rows())}
+    answers = read_answers(traffic, index)
+    count = np.bincount(rows["item"].to_numpy(), minlength=items.height)
+    predictions = prediction_drift(
+        answers, *answers.windows(params.monitoring.window_days), popularity_percentiles(count),
+        alpha, params.seed,
+    )  # fmt: skip
+    tables = table_drift(workspace, items, _last_columns(out), alpha)
+    quality = _quality(workspace, traffic, index)
+    columns = compare_columns(reference, current, alpha, out / "evidently.html")
+    drifted = [c["column"] for c in columns if c["drift"]]
+    alarms = {
+        "vectors": verdict.cause == "data",
+        "columns": 2 * len(drifted) >= len(columns),
+        "predictions": predictions.drift,
+        "tables": tables.drift,
+    }
+    summary = {
+        "drift": any(alarms.values()),
+        "alarms": [name for name, raised in alarms.items() if raised],
+        **_log(traffic, current),
+        **_vectors(verdict),
+        "columns": columns,
+        "drifted_columns": drifted,
+        "predictions": asdict(predictions),
+        "predictions_words": predictions.words,
+        "tables": asdict(tables),
+        "tables_words": tables.words,
+        "quality": None if quality is None else asdict(quality),
+        "quality_words": "no feedback in the log." if quality is None else quality.words,
+    }
+    _write(out, summary)
+    probe.write(out / "probe.safetensors", texts)
+    return {**summary, "webhook": _tell(workspace, summary)}
 
 
-def _artifacts(workspace: Workspace) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+def _prepared(workspace: Workspace) -> tuple[pl.DataFrame, pl.DataFrame]:
     paths = [workspace.prepared / "items.parquet", workspace.prepared / "interactions.parquet"]
-    path = workspace.vectors / "vectors.safetensors"
-    for needed in (*paths, path):
+    for needed in paths:
         if not needed.is_file():
             raise ArtifactError(f"{needed} does not exist. Run `bridgerec run`.")
     items, rows = (pl.read_parquet(p) for p in paths)
+    return items, rows
+
+
+def _last_columns(out: Path) -> dict[str, dict[str, str]] | None:
     try:
-        vectors = load_file(path)["vectors"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ArtifactError(
-            f"{path} cannot be read ({error}). Run the embed stage again."
-        ) from error
-    if len(vectors) != items.height:
-        raise ArtifactError(
-            f"{path} has {len(vectors)} vectors for {items.height} items. "
-            "Run the embed stage again."
-        )
-    return items, rows, vectors
+        found: dict[str, dict[str, str]] = read_json(out / "summary.json")["tables"]["columns"]
+    except (OSError, BrokenFile, KeyError, TypeError):
+        return None
+    return found
 
 
-def _evidently(
-    reference: Sample, current: Sample, threshold: float, page: Path
-) -> list[dict[str, Any]]:
-    """Write Evidently's page; return `column, method, p_value, drift` per column."""
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    definition = DataDefinition(
-        categorical_columns=list(COLUMNS[:-1]), numerical_columns=[COLUMNS[-1]]
-    )
-    now, then = (
-        Dataset.from_pandas(s.frame.head(PAGE_ROWS).to_pandas(), definition)
-        for s in (current, reference)
-    )
-    preset = DataDriftPreset(
-        cat_method="TVD", num_method="ks", threshold=threshold, drift_share=0.5
-    )
-    # its permutations draw from numpy's global state
-    np.random.seed(0)  # noqa: NPY002
-    # Evidently correlates columns that may be constant; the nan it gets is what it expects
-    with np.errstate(divide="ignore", invalid="ignore"):
-        snapshot = Report([preset]).run(now, then)
-        snapshot.save_html(str(page))
-    found = []
-    for metric in snapshot.dict()["metrics"]:
-        if "column" in metric["config"]:
-            p_value = float(metric["value"])
-            found.append(
-                {
-                    "column": metric["config"]["column"],
-                    "method": metric["config"]["method"],
-                    "p_value": p_value,
-                    "drift": p_value < threshold,
-                }
-            )
-    return sorted(found, key=lambda c: COLUMNS.index(c["column"]))
+def _quality(
+    workspace: Workspace, traffic: Traffic, index: dict[tuple[str, str], int]
+) -> Quality | None:
+    feedback = read_feedback(workspace.traffic)
+    if not feedback.lines:
+        return None
+    params = workspace.params
+    shown, clicks, names = impressions_and_clicks(traffic, feedback, index)
+    now = max(traffic.requests[-1]["time"], feedback.lines[-1]["time"])
+    return judge_quality(
+        shown, clicks, params.monitoring.click_window_hours, now,
+        shadow_items(traffic, shown, names, index),
+        seed=params.seed,
+    )  # fmt: skip
 
 
-def _summary(
-    traffic: Traffic,
-    current: Sample,
-    drift: VectorDrift | None,
-    columns: list[dict[str, Any]],
-) -> dict[str, Any]:
-    drifted = [c["column"] for c in columns if c["drift"]]
+def _log(traffic: Traffic, current: Sample) -> dict[str, Any]:
     return {
-        "drift": bool((drift is not None and drift.drift) or 2 * len(drifted) >= len(columns)),
         "requests": len(traffic),
         "histories": len(current.items),
         "files": traffic.files,
@@ -143,57 +149,62 @@ def _summary(
         "routes": traffic.count("route"),
         "targets": traffic.count("target"),
         "releases": traffic.count("release"),
-        "vectors": None if drift is None else asdict(drift),
-        "columns": columns,
-        "drifted_columns": drifted,
     }
 
 
-def words(summary: dict[str, Any]) -> str:
-    """The summary as Markdown, the conclusion first."""
-    vectors, drifted = summary["vectors"], summary["drifted_columns"]
-    lines = [
-        "# What people ask with has drifted from the training data"
-        if summary["drift"]
-        else "# No drift: people ask with what the model was trained on",
-        "",
-        f"- {summary['requests']:,} requests with {summary['histories']:,} distinct histories.",
-    ]
-    if vectors:
-        lines.append(
-            f"- Item vectors: {'drifted' if vectors['drift'] else 'no drift'}. A classifier tells "
-            f"live from training with AUC {vectors['auc']:.3f} (0.5: it cannot; p = "
-            f"{vectors['p_value']:.2g}); the mean moved by {vectors['centroid_shift']:.3f} "
-            "(1 - cosine)."
-        )
-    else:
-        lines.append("- Item vectors: not judged, too few items of the log are in the catalogue.")
-    lines.append(f"- Columns that drifted: {', '.join(drifted) or 'none'}.")
-    if summary["unknown_item_share"]:
-        lines.append(f"- {summary['unknown_item_share']:.1%} of the items are in no catalogue.")
-    bad = summary["broken_lines"] + summary["truncated_lines"]
-    if bad:
-        lines.append(
-            f"- {bad} lines of the log could not be read ({summary['truncated_lines']} of them cut "
-            "off at the end of a file)."
-        )
-    if summary["drift"]:
-        lines += ["", "Retrain with newer interactions, and see whether the gate lets it pass."]
-    lines += ["", "| column | p-value | drift |", "|---|---|---|"]
-    lines += [
-        f"| {c['column']} | {c['p_value']:.3g} | {'yes' if c['drift'] else 'no'} |"
-        for c in summary["columns"]
-    ]
-    return "\n".join(lines) + "\n"
+def _vectors(verdict: VectorVerdict) -> dict[str, Any]:
+    return {
+        "vectors": None if verdict.drift is None else asdict(verdict.drift),
+        "encoder": None if verdict.encoder is None else asdict(verdict.encoder),
+        "vectors_words": verdict.words,
+    }
 
 
-def _banner(page: Path, text: str) -> None:
-    """Put the plain words above Evidently's own page."""
-    plain = text.split("\n| column")[0].strip().lstrip("# ")
-    block = (
-        '<pre style="margin:1.5rem auto;max-width:1200px;font:15px/1.5 system-ui,sans-serif;'
-        f'white-space:pre-wrap">{html.escape(plain)}</pre>'
-    )
-    original = page.read_text(encoding="utf-8")
-    with atomic_file(page) as temporary:
-        temporary.write_text(original.replace("<body>", f"<body>{block}", 1), encoding="utf-8")
+def _write(out: Path, summary: dict[str, Any]) -> None:
+    vectors, quality = summary["vectors"] or {}, summary["quality"] or {"segments": []}
+    everything = next(iter(quality["segments"]), None)
+    row = {
+        "checked": time.time(),
+        "last": float(summary["last"]),
+        "drift": summary["drift"],
+        "alarms": ", ".join(summary["alarms"]),
+        "requests": summary["requests"],
+        "auc": vectors.get("auc"),
+        "centroid_shift": vectors.get("centroid_shift"),
+        "covariance": vectors.get("covariance"),
+        "drifted_columns": len(summary["drifted_columns"]),
+        "drifted_predictions": sum(c["drift"] for c in summary["predictions"]["checks"]),
+        "unknown_item_share": summary["unknown_item_share"],
+    }
+    if everything:
+        rate, corrected = everything["rate"], everything["corrected"] or {}
+        row |= {
+            "click_rate": rate["value"],
+            "click_rate_low": rate["low"],
+            "click_rate_high": rate["high"],
+            "corrected_click_rate": corrected.get("value"),
+        }
+    draw(append(out / "history.parquet", row), out / "trends.svg")
+    text = markdown(summary)
+    picture = (out / "trends.svg").read_text(encoding="utf-8")
+    plain = text.split("\n| ")[0].strip().lstrip("# ")
+    put_above(out / "evidently.html", plain, picture)
+    write_json(out / "summary.json", summary)
+    with atomic_file(out / "summary.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _tell(workspace: Workspace, summary: dict[str, Any]) -> dict[str, Any] | None:
+    """POST the plain words on drift; None where nobody is to be told."""
+    url = os.environ.get(WEBHOOK) or workspace.params.monitoring.webhook
+    if not url or not summary["drift"]:
+        return None
+    message = {
+        "event": "bridgerec.drift",
+        "workspace": workspace.root.name,
+        "alarms": summary["alarms"],
+        "requests": summary["requests"],
+        "text": markdown(summary).split("\n| ")[0].strip().lstrip("# "),
+    }
+    sent = send(url, message)
+    return {**asdict(sent), "words": sent.words}

@@ -1,7 +1,7 @@
 """Reading the traffic log: one JSON line per answer, `traffic/requests.*.jsonl`."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ KEYS = ("time", "request_id", "release", "route", "target", "k", "history", "ite
 class Traffic:
     """The answers that were read, and how many lines could not be.
 
-    `requests` are the lines as dictionaries, in time order.  `truncated` counts last lines
+    `requests` are the lines as dictionaries, in time order; `shadows` those of releases that were
+    asked in the background and shown to nobody.  `truncated` counts last lines
     without an end (a writer was stopped, or is at work); `broken` counts all other bad lines.
     """
 
@@ -24,17 +25,22 @@ class Traffic:
     files: int
     truncated: int
     broken: int
+    shadows: list[dict[str, Any]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.requests)
 
     def histories(self) -> list[list[tuple[str, str]]]:
-        """Distinct, not empty histories as (domain, item_id), oldest first.
+        """The newest, not empty history of everybody, as (domain, item_id), oldest first.
 
-        Somebody who asks ten times with the same history tells nothing new the ninth time.
+        There are no user ids, but a history keeps its two oldest entries as it grows; somebody
+        who asks ten times tells nothing new the ninth time.
         """
-        seen = {tuple((d, i) for d, i in r["history"]): None for r in self.requests}
-        return [list(history) for history in seen if history]
+        newest = {}
+        for request in self.requests:
+            history = [(domain, item) for domain, item in request["history"]]
+            newest[tuple(history[:2])] = history
+        return [history for history in newest.values() if history]
 
     def count(self, key: str) -> dict[str, int]:
         """How many answers per value of `route`, `target` or `release`."""
@@ -67,7 +73,10 @@ def read_traffic(folder: Path) -> Traffic:
                 truncated += 1
             else:
                 broken += 1
-    return Traffic(sorted(requests, key=lambda r: r["time"]), len(files), truncated, broken)
+    requests.sort(key=lambda r: r["time"])
+    shown = [r for r in requests if not r.get("shadow")]
+    shadows = [r for r in requests if r.get("shadow")]
+    return Traffic(shown, len(files), truncated, broken, shadows)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
