@@ -73,7 +73,7 @@ def test_rules_of_the_release_apply(known: Recommender, user: str) -> None:
     title = ask(known, user, k=30)[-1]["item_id"]
     boost = {"use": "bridgerec.serving.boosts:Boost", "items": [title], "add": 100.0}
     service = {**known.service, "rules": [boost]}
-    pushed = replace(known, finishing=Finishing(known.shelf, service))
+    pushed = replace(known, service=service)
     assert ask(pushed, user)[0]["item_id"] == title
     with pytest.raises(ConfigError, match=r"service\.rules"):
         Finishing(known.shelf, {**service, "rules": [{"use": "bridgerec.nothing:Rule"}]})

@@ -30,7 +30,14 @@ from bridgerec.serving.schemas import Filters, RecommendRequest
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
 
-SERVICE = {"k_max": 200, "max_history": 5, "max_batch": 3, "model_seconds": 5.0}
+SERVICE = {
+    "k_max": 200,
+    "max_history": 5,
+    "max_batch": 3,
+    "model_seconds": 5.0,
+    "rules": [],
+    "rules_pool": 200,
+}
 OF_SPACE = {"space": "here", "domains": ["left", "right"], "fields": ["title"]}
 
 
@@ -82,7 +89,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
 
 
 def served(live: Live) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(make_app(lambda: live, 10_000))
+    transport = httpx.ASGITransport(make_app(lambda: live))
     return httpx.AsyncClient(transport=transport, base_url="http://service")
 
 
@@ -236,7 +243,7 @@ def test_top_k_leaves_closed_places_out_and_breaks_ties_by_place() -> None:
     assert top_k(scores, open_, 3).tolist() == [1, 2, 3]
     assert top_k(scores, open_, 99).tolist() == [1, 2, 3, 0]
     assert top_k(scores, ~open_ & open_, 3).tolist() == []
-    assert standardised(np.ones(4, dtype=np.float32)).tolist() == [0, 0, 0, 0]
+    assert standardised(np.ones((1, 4), dtype=np.float32)).tolist() == [[0, 0, 0, 0]]
 
 
 class Broken(Candidate):

@@ -80,8 +80,11 @@ class Recommender:
     names: dict[Route, str]
     people: People
     shelf: Shelf
-    finishing: Finishing
     folder: Path = field(default_factory=Path)
+    finishing: Finishing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.finishing = Finishing(self.shelf, self.service)
 
     @classmethod
     def open(cls, folder: Path) -> "Recommender":
@@ -116,7 +119,6 @@ class Recommender:
             names=names,
             people=people,
             shelf=shelf,
-            finishing=Finishing(shelf, manifest["service"]),
             folder=folder,
         )
 
