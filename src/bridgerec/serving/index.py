@@ -31,7 +31,7 @@ FEW = 4  # questions up to which the half-precision copy is faster than a matrix
 SMALL = 20_000  # items below which it is not worth having
 LARGE = 250_000
 SPARE = 64  # places more than asked for, of the short lists that are not complete by themselves
-LISTS, PROBED = 2048, 24  # inverted lists, and how many are looked into
+LISTS, PROBED = 2048, 16  # inverted lists, and how many are looked into
 HEAD = 100  # one item of so many is always looked at
 UNIT = 2.0**-24  # rounding of float32
 
