@@ -6,7 +6,8 @@ whoever asks (popularity, a trend).  Three ways lead to a short list:
 - a batch: one matrix product in float32, and what may be among the k best by its rounding;
 - a few questions: a half-precision copy, which is read in half the time.  Its error is bounded by
   the vectors' own rounding; where that does not prove a list complete, the first way is gone;
-- more than `LARGE` items: an inverted file with 8-bit codes (IVF,SQ8), which may miss some.
+- more than `LARGE` items: an inverted file with 8-bit codes (IVF,SQ8) for all but the most popular
+  items, which are all looked at.  It may miss some.
 
 All that is on a short list is then scored again in double precision, by the same operations
 whatever the batch, so that an answer does not depend on who else is asking.
@@ -30,7 +31,8 @@ FEW = 4  # questions up to which the half-precision copy is faster than a matrix
 SMALL = 20_000  # items below which it is not worth having
 LARGE = 250_000
 SPARE = 64  # places more than asked for, of the short lists that are not complete by themselves
-LISTS, PROBED = 2048, 24  # inverted lists, and how many are looked into
+LISTS, PROBED = 2048, 16  # inverted lists, and how many are looked into
+HEAD = 100  # one item of so many is always looked at
 UNIT = 2.0**-24  # rounding of float32
 
 
@@ -54,10 +56,21 @@ class Index:
         self._lock, self._buffer = threading.Lock(), np.empty(0, dtype=np.float32)
         self._half: Any = None
         self._inverted: Any = None
+        self._head: Ints | None = None
         if inverted is not None:
             self._inverted = read_inverted(inverted, vectors.shape)
+            self._keep_head(len(vectors) // HEAD)
         elif SMALL <= len(vectors) < LARGE:
             self._half, self._half_error = half(padded(vectors, self.extras))
+
+    def _keep_head(self, count: int) -> None:
+        """Set apart the items for which most speaks whoever asks.  They may be among the best of
+        people whose lists are elsewhere, so all of them are looked at."""
+        worth = self.extras.sum(axis=1)
+        self._head = np.sort(np.argpartition(-worth, count)[:count])
+        self._head_keys = padded(self.vectors[self._head], self.extras[self._head])
+        self._in_head = np.zeros(len(worth), dtype=bool)
+        self._in_head[self._head] = True
 
     def top(self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden) -> list[Best]:
         """For questions with `queries` (batch, d) and `weights` (batch, e): the `k[i]` best
@@ -132,13 +145,20 @@ class Index:
     ) -> tuple[list[Best], Floats]:
         """The best of faiss's short lists, and the lowest score on each."""
         wanted = min(len(self.vectors), most + max(map(len, hidden), default=0) + SPARE)
-        near, place = index.search(padded(queries, weights), wanted)
-        row = np.repeat(np.arange(len(queries)), wanted)
-        keep = (place >= 0).ravel()
+        asked = padded(queries, weights)
+        near, place = index.search(asked, wanted)
+        row, place = np.repeat(np.arange(len(queries)), wanted), place.ravel().astype(np.int64)
+        keep = place >= 0
+        if self._head is not None:
+            keep &= ~self._in_head[place]
+            more = at_least(asked @ self._head_keys.T, wanted)
+            row = np.concatenate([row[keep], more.row])
+            place = np.concatenate([place[keep], self._head[more.place]])
+            keep = np.ones(len(row), dtype=bool)
         for i, own in enumerate(hidden):
             if len(own):
-                keep[i * wanted : (i + 1) * wanted] &= ~np.isin(place[i], own)
-        pairs = self._exact(queries, weights, row[keep], place.ravel()[keep].astype(np.int64))
+                keep[(row == i) & np.isin(place, own)] = False
+        pairs = self._exact(queries, weights, row[keep], place[keep])
         return sort(pairs, len(queries), k), near[:, -1]
 
     def _exact(self, queries: Floats, weights: Floats, row: Ints, place: Ints) -> Pairs:
@@ -172,9 +192,9 @@ def product(rows: Floats, columns: Floats, out: Floats, add: bool) -> None:
 
 
 def padded(rows: Floats, more: Floats) -> Floats:
-    """Both side by side, with zeros up to a multiple of 16 columns: faiss is slow at others."""
+    """Both side by side, with zeros up to a multiple of 8 columns: faiss is slow at others."""
     width = rows.shape[1] + more.shape[1]
-    found = np.zeros((len(rows), -(-width // 16) * 16), dtype=np.float32)
+    found = np.zeros((len(rows), -(-width // 8) * 8), dtype=np.float32)
     found[:, : rows.shape[1]], found[:, rows.shape[1] : width] = rows, more
     return found
 
