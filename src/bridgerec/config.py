@@ -513,3 +513,17 @@ class Workspace:
     @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+    @property
+    def releases(self) -> Path:
+        return self.root / "releases"
+
+    @property
+    def canary(self) -> Path:
+        """The control file of a second release, which a running service follows."""
+        return self.root / "canary.json"
+
+    @property
+    def operations(self) -> Path:
+        """What `bridgerec up` knows of its processes, and their logs."""
+        return self.root / ".bridgerec"

@@ -17,7 +17,7 @@ from bridgerec.data.vectors import read_vectors
 from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.models.base import load
-from bridgerec.models.blend import Blend
+from bridgerec.registry.store import save_whole
 from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
 
 Values = dict[str, dict[str, float]]  # candidate -> "split/target" -> value
@@ -199,12 +199,7 @@ def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str,
         for route in sorted(set(decision.routes.values())):
             model = load(workspace.candidate(route) / name / "seed-0")
             model.update(known)
-            if isinstance(model, Blend):
-                for member, own in model.members.items():
-                    own.save(folder / "models" / member)
-                beside = {member: f"../{member}" for member in model.members}
-                model.config = model.config.model_copy(update={"members": beside})
-            model.save(folder / "models" / route)
+            save_whole(model, folder / "models", route)
         write_json(
             folder / "champion.json",
             {
