@@ -1,8 +1,6 @@
 """`bridgerec releases`: what was released, what is live, and changing that."""
 
 import json as json_module
-import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -167,14 +165,8 @@ def rollback(
     _live(workspace, store.find(str(current.release)))
 
 
-def control_file(workspace: Workspace) -> Path:
-    """The control file that `bridgerec serve` gives the service."""
-    named = os.environ.get("BRIDGEREC_CANARY")
-    return Path(named) if named else workspace.canary
-
-
 def _live(workspace: Workspace, release: Release) -> None:
-    from bridgerec.serving.switch import follow
+    from bridgerec.serving.switch import control_file, follow
 
     follow(control_file(workspace), release.bento)
     typer.echo(f"{release.id} is live; a running `bridgerec serve` is going over to it")

@@ -7,7 +7,6 @@ import typer
 
 from bridgerec.cli.keys import keys_file
 from bridgerec.cli.options import HERE, Debug, Directory
-from bridgerec.cli.releases import control_file
 from bridgerec.config import Workspace
 
 
@@ -56,7 +55,7 @@ def serve(
 
     from bridgerec.serving.launch import Settings
     from bridgerec.serving.launch import serve as launch
-    from bridgerec.serving.switch import settle
+    from bridgerec.serving.switch import control_file, settle
 
     workspace = Workspace.open(directory)
     bento, what = chosen_bento(workspace, release, packaged)

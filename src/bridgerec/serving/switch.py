@@ -5,12 +5,21 @@ serve, ask it as soon as it is warm, and fall back on the old one where it fails
 begins with it.
 """
 
+import os
 from pathlib import Path
 
+from bridgerec.config import Workspace
 from bridgerec.errors import ConfigError
+from bridgerec.serving.canary import CANARY
 from bridgerec.serving.canary.plan import Plan, read_plan, write_plan
 
 SALT = "live release"  # marks such a plan, in place of the random salt of a trial
+
+
+def control_file(workspace: Workspace) -> Path:
+    """The control file that `bridgerec serve` gives the service."""
+    named = os.environ.get(CANARY)
+    return Path(named) if named else workspace.canary
 
 
 def follow(control: Path, bento: Path) -> None:
