@@ -32,7 +32,9 @@ def _show(found: dict[str, Any]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     if found["parts"]:
-        table = Table("", "state", "address", "process", "since")
+        table = Table()
+        for name in ("", "state", "address", "process", "since"):
+            table.add_column(name, no_wrap=name == "address")
         for row in found["parts"]:
             table.add_row(TITLES[row["part"]], row["state"], row["url"], str(row["pid"]),
                           row["started"].removesuffix("+00:00"))  # fmt: skip

@@ -32,6 +32,7 @@ def up(workspace: Workspace, ports: Mapping[str, int] = PORTS, say: Say = print)
         state = read_state(workspace)
         for name in [n for n in state.parts if not state.alive(n)]:
             say(f"{known.TITLES[name]}: the process of an earlier start is gone")
+            stop(state.parts[name])  # its children may still be there, and hold its port
             del state.parts[name]
         begun = set(state.parts)
         try:
@@ -117,7 +118,7 @@ def _one(
 
 
 def down(workspace: Workspace, say: Say = print) -> None:
-    """Stop what `up` started, the last one first.
+    """Stop what `up` started, in the opposite order.
 
     Raises:
         BridgeRecError: the state file is damaged.
@@ -130,7 +131,7 @@ def down(workspace: Workspace, say: Say = print) -> None:
 
 
 def _stop_all(workspace: Workspace, state: State, names: list[str], say: Say) -> None:
-    for name in reversed(names):
+    for name in sorted(names, key=list(known.TITLES).index, reverse=True):
         was_there = stop(state.parts[name])
         del state.parts[name]
         write_state(workspace, state)

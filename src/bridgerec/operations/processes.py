@@ -1,7 +1,6 @@
 """One process: a port for it, starting, waiting until it is well, stopping."""
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -87,36 +86,38 @@ def wait_until(name: str, part: Running, well: Callable[[], bool], seconds: floa
 
 
 def stop(part: Running, patience: float = PATIENCE) -> bool:
-    """TERM, wait, KILL; also what is left of its group.  False: it was gone already."""
+    """TERM, wait, KILL; also the children that are left.  False: all were gone already."""
     process = part.process
-    if process is None:
-        return False
-    group = _group(part.pid)
-    with suppress(psutil.Error):
-        process.terminate()
-    _, stubborn = psutil.wait_procs([process], timeout=patience)
-    if stubborn:
-        process.kill()
-        psutil.wait_procs([process], timeout=5)
-    if group and _group(part.pid) in (None, part.pid):
-        _end_group(part.pid, patience)
-    return True
+    if process is not None:
+        with suppress(psutil.Error):
+            process.terminate()
+        _, stubborn = psutil.wait_procs([process], timeout=patience)
+        for one in stubborn:
+            one.kill()
+        psutil.wait_procs(stubborn, timeout=5)
+    left = orphans(part)
+    for one in left:
+        with suppress(psutil.Error):
+            one.terminate()
+    _, stubborn = psutil.wait_procs(left, timeout=min(patience, 5))
+    for one in stubborn:
+        with suppress(psutil.Error):
+            one.kill()
+    psutil.wait_procs(stubborn, timeout=5)
+    return process is not None or bool(left)
 
 
-def _group(pid: int) -> int | None:
-    """The process group, if it is one that `start` made."""
-    try:
-        return pid if os.getpgid(pid) == pid else None
-    except ProcessLookupError:
-        return None
+def orphans(part: Running) -> list[psutil.Process]:
+    """Children of a part that is gone: who is still in the group that was made for it.
 
-
-def _end_group(group: int, patience: float) -> None:
-    """Children that outlived their parent: TERM, a moment, KILL."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGTERM)
-        limit = time.monotonic() + min(patience, 5)
-        while time.monotonic() < limit:
-            os.killpg(group, 0)  # raises as soon as nobody is left
-            time.sleep(0.1)
-        os.killpg(group, signal.SIGKILL)
+    While they live the system gives the group's number to nobody else; after a restart of the
+    machine, or if another process has that number, there are none.
+    """
+    if psutil.pid_exists(part.pid) or psutil.boot_time() > part.born:
+        return []
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == part.pid and process.create_time() >= part.born - 1:
+                found.append(process)
+    return found

@@ -39,8 +39,7 @@ class Running(BaseModel):
 
 
 class State(BaseModel):
-    """`parts` in the order in which they were started; `deployed` is the hash of the flows that
-    the server knows."""
+    """`deployed` is the hash of the flows that the server knows."""
 
     model_config = ConfigDict(extra="forbid")
 
