@@ -1,16 +1,25 @@
-"""The release flow: the packaged winner is tried over HTTP, then kept under `releases/`."""
+"""The release flow: gate, build, try over HTTP, keep, then promote or refuse."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError, GateRefused
-from bridgerec.runtime import atomic_folder, file_hash, prepare_environment, read_json, write_json
+from bridgerec.pipeline import graph
+from bridgerec.registry.current import hindrance, promote, read_current
+from bridgerec.registry.store import Release, Store
+from bridgerec.registry.verdict import Trial, Verdict, judge
+from bridgerec.runtime import prepare_environment, read_json
+from bridgerec.serving.switch import control_file, follow
+from bridgerec.serving.trial import try_bento
 
 prepare_environment()
 
@@ -28,66 +37,109 @@ def check_decision(workspace: Workspace) -> dict[str, Any]:
 
 
 @task(cache_policy=NO_CACHE)
-def smoke_test(bento: Path, targets: list[str]) -> str:
-    """Serve the Bento, ask for every target as an unknown person; returns the release id."""
-    import httpx
-
-    from bridgerec.serving.launch import running
-
-    release = ""
-    with running(bento) as url:
-        for target in targets:
-            answer = httpx.post(f"{url}/recommend", json={"target": target, "k": 5}, timeout=30)
-            if answer.status_code != 200 or not answer.json()["items"]:
-                raise ArtifactError(
-                    f"{bento} gives no recommendations for {target}: {answer.status_code} "
-                    f"{answer.text[:500]}. Build it again with the package stage."
-                )
-            release = answer.json()["release"]
-    return release
+def build(workspace: Workspace) -> Path:
+    """Package the winner, unless that Bento is there already; returns its folder."""
+    graph.reproduce(workspace.root, "package", get_run_logger().info)
+    return workspace.bento
 
 
 @task(cache_policy=NO_CACHE)
-def record(workspace: Workspace, release: str, winner: str) -> Path:
-    """Copy the Bento to `releases/RELEASE`; then point `releases/current.json` at it."""
-    releases = workspace.root / "releases"
-    kept = releases / release
-    digest = file_hash(workspace.bento)
-    if not (kept.is_dir() and file_hash(kept) == digest):
-        with atomic_folder(kept) as folder:
-            shutil.copytree(workspace.bento, folder, dirs_exist_ok=True)
-    current = releases / "current.json"
-    before = read_json(current)["release"] if current.is_file() else None
-    if before != release:
-        write_json(
-            current,
-            {"release": release, "candidate": winner, "bento_sha256": digest, "previous": before},
-        )
-    return kept
+def smoke_test(bento: Path, targets: list[str]) -> Trial:
+    """Serve the Bento and ask for every target; how long the answers took."""
+    return try_bento(bento, targets)
+
+
+@task(cache_policy=NO_CACHE)
+def give_verdict(workspace: Workspace, trial: Trial) -> Verdict:
+    """The budgets, and the live release as a rival on today's data."""
+    return judge(workspace, trial)
+
+
+@task(cache_policy=NO_CACHE)
+def keep(workspace: Workspace, verdict: Verdict) -> Release:
+    """Copy the Bento with its dossier and verdict to `releases/`, also a refused one."""
+    return Store.of(workspace).keep(workspace, verdict.model_dump(mode="json"))
+
+
+@task(cache_policy=NO_CACHE)
+def make_live(workspace: Workspace, release: Release) -> str:
+    """Point `releases/current.json` at it and let a running service go over; or why not.
+
+    Raises:
+        GateRefused: the verdict refuses.
+    """
+    store = Store.of(workspace)
+    if read_current(store).release == release.id:
+        return f"{release.id} is live already"
+    if not release.verdict["allowed"]:
+        promote(store, release)  # says why, and how a person overrides it
+    why_not = hindrance(store, release)
+    if why_not is not None:
+        return f"{release.id} is kept but not live: {why_not}"
+    promote(store, release)
+    follow(control_file(workspace), release.bento)
+    return f"{release.id} is live"
 
 
 @flow(name="release")
 def release(workspace: str = ".") -> str:
-    """Release the packaged winner, if the gate allowed it and it answers; returns its id.
+    """Release the winner if the gate allows it and its Bento answers; returns the release's id.
 
     Args:
-        workspace: Folder with params.yaml, reports/decision.json and artifacts/bento.
+        workspace: Folder with params.yaml, dvc.yaml and a finished pipeline.
 
     Raises:
-        GateRefused: the gate allowed no release.
+        GateRefused: the gate, a budget or the comparison with the live release refuses.
         ArtifactError: the decision or the Bento is missing, or the Bento does not answer.
     """
     place = Workspace.open(workspace)
     decision = check_decision(place)
-    found = smoke_test(place.bento, list(place.params.target_domains))
-    kept = record(place, found, decision["winner"])
-    get_run_logger().info("released %s (%s)", found, decision["winner"])
+    trial = smoke_test(build(place), list(place.params.target_domains))
+    verdict = give_verdict(place, trial)
+    kept = keep(place, verdict)
+    publish(place, kept, decision, verdict)
+    outcome = make_live(place, kept)
+    get_run_logger().info(outcome)
     create_markdown_artifact(
-        f"# Release {found}\n\n{decision['winner']}, kept in `{kept}`\n",
+        f"# {outcome}\n\n{decision['winner']}, kept in `{kept.folder}`\n",
         key="release",
         description="What is live now",
     )
-    return found
+    return kept.id
+
+
+def publish(
+    workspace: Workspace, kept: Release, decision: dict[str, Any], verdict: Verdict
+) -> None:
+    """The decision as a table, its reasons, and where the reports are."""
+    rows = [
+        {"route": route, "candidate": name, "value": round(found["value"], 4), "against": None}
+        for route, candidates in decision["candidates"].items()
+        for name, found in candidates.items()
+        if name == decision["routes"][route]
+    ]
+    rows += [
+        {
+            "route": gap["route"],
+            "candidate": gap["new"],
+            "value": round(gap["mean"], 4),
+            "against": f"{gap['live']} of {verdict.live}: [{gap['low']:+.4f}, {gap['high']:+.4f}]",
+        }
+        for gap in verdict.against_live
+    ]
+    create_table_artifact(rows, key="release-decision", description=f"{decision['metric']}")
+    title = "allowed" if verdict.allowed else "refused"
+    lines = [f"# {kept.id} is {title}", ""]
+    lines += [f"- {reason}" for reason in (*decision["reasons"], *verdict.reasons)]
+    if verdict.trial is not None:
+        lines.append(
+            f"- {verdict.trial.requests} requests: {verdict.trial.p50_milliseconds:g} ms in the "
+            f"middle, {verdict.trial.p95_milliseconds:g} ms at the 95th percentile; "
+            f"{verdict.trial.bento_megabytes:g} MB"
+        )
+    create_markdown_artifact("\n".join(lines), key="release-reasons", description="Why")
+    page = workspace.reports / "evaluation" / "index.html"
+    create_link_artifact(page.as_uri(), key="release-evaluation", link_text="the evaluation")
 
 
 if __name__ == "__main__":

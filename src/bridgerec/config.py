@@ -267,10 +267,37 @@ class Evaluation(Strict):
     batch_size: int = Field(512, ge=1)
 
 
+# what `evaluation.segments` tells apart, beside from_DOMAIN
+SEGMENTS = (
+    *("all", "warm", "history_1_4", "history_5_9", "history_10_plus", "cold_start"),
+    *("target_only", "unknown", "head_items", "mid_items", "tail_items", "cold_items"),
+)
+
+
+class Guards(Strict):
+    """What a candidate must not lose on the way, and what a release may cost.
+
+    `segments`: in each validation case the candidate's interval must reach this share of the
+    baseline's value.  `coverage`: least share of the target's items that anybody gets to see.
+    `current`: against the live release, re-evaluated on today's data.  The budgets are measured on
+    the built Bento (null: none).
+    """
+
+    segments: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {
+        "cold_start": 0.5,
+        "tail_items": 0.5,
+    }
+    coverage: float | None = Field(None, ge=0, le=1)
+    current: Literal["not_worse", "better", "ignore"] = "not_worse"
+    max_bento_megabytes: float | None = Field(None, gt=0)
+    max_p95_milliseconds: float | None = Field(None, gt=0)
+
+
 class Gate(Strict):
     metric: Metric = "ndcg@10"
     protocol: Protocol = "temporal"
     baseline: str = "popularity"  # must be beaten with an interval above zero
+    guards: Guards = Guards()
 
     @field_validator("protocol")
     @classmethod
@@ -433,6 +460,13 @@ class Params(Strict):
             raise ValueError(f"gate.baseline: {self.gate.baseline} is not among the candidates")
         if int(self.gate.metric.split("@")[1]) not in self.evaluation.ks:
             raise ValueError(f"gate.metric: its k is not among evaluation.ks {self.evaluation.ks}")
+        own = {f"from_{domain}" for domain in self.data.domains}
+        strange = [s for s in self.gate.guards.segments if s not in {*SEGMENTS, *own}]
+        if strange:
+            raise ValueError(
+                f"gate.guards.segments: there is no {strange[0]}; the segments are "
+                f"{', '.join((*SEGMENTS, *sorted(own)))}"
+            )
         strange = [name for name in self.tune.spaces if name not in self.models]
         if strange:
             raise ValueError(f"tune.spaces: {strange} have no entry under models")
@@ -540,3 +574,17 @@ class Workspace:
     @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+    @property
+    def releases(self) -> Path:
+        return self.root / "releases"
+
+    @property
+    def canary(self) -> Path:
+        """The control file of a second release, which a running service follows."""
+        return self.root / "canary.json"
+
+    @property
+    def operations(self) -> Path:
+        """What `bridgerec up` knows of its processes, and their logs."""
+        return self.root / ".bridgerec"

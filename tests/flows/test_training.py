@@ -59,32 +59,3 @@ def test_part_of_the_graph_and_artifacts(toy: Path) -> None:
     assert "All is well" in found["validation"]
     assert "0.1" in found["leaderboard"]
     assert "ease may be released" in found["decision"]
-
-
-def test_release_needs_a_decision(toy: Path) -> None:
-    from flows.release import release
-
-    from bridgerec.errors import ArtifactError, GateRefused
-
-    with pytest.raises(ArtifactError, match=r"decision\.json"):
-        release(str(toy))
-    write_json(toy / "reports" / "decision.json", {"released": False, "reasons": ["too weak"]})
-    with pytest.raises(GateRefused, match="too weak"):
-        release(str(toy))
-
-
-def test_releases_are_kept_and_current_points_at_one(tmp_path: Path) -> None:
-    from flows.release import record
-
-    from bridgerec.config import Workspace
-    from bridgerec.runtime import read_json
-
-    place = Workspace.open(tmp_path)
-    for number in ("1", "2"):
-        place.bento.mkdir(parents=True, exist_ok=True)
-        (place.bento / "bento.yaml").write_text(number)
-        record.fn(place, f"r{number}", "ease")
-        record.fn(place, f"r{number}", "ease")
-    current = read_json(tmp_path / "releases" / "current.json")
-    assert (current["release"], current["previous"]) == ("r2", "r1")
-    assert (tmp_path / "releases" / "r1" / "bento.yaml").read_text() == "1"

@@ -20,7 +20,10 @@ from bridgerec.runtime import atomic_file
 
 TEMPLATES = "bridgerec.templates"
 OWN = ("params.yaml", "dvc.yaml", "bentofile.yaml", "expectations", "data.dvc")
-IGNORED = ("/data", "/artifacts/", "/reports/", "/traffic/", "/keys.json")
+IGNORED = (
+    *("/data", "/artifacts/", "/reports/", "/traffic/", "/releases/", "/state/"),
+    *("/keys.json", "/canary.json", "/.bridgerec/", "/.prefect/"),
+)
 Tables = tuple[Path, Path]  # interactions, items
 
 

@@ -8,7 +8,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bridgerec.config import Params, Workspace
@@ -17,9 +19,11 @@ from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.models.base import load
-from bridgerec.models.blend import Blend
+from bridgerec.registry import guards
+from bridgerec.registry.store import save_whole
 from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
 
+PERSON = ("split", "target", "user")
 Values = dict[str, dict[str, float]]  # candidate -> "split/target" -> value
 
 
@@ -49,7 +53,7 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
     to find a candidate, or nothing is released; the cold-start route is judged on the protocol
     of that name, where it was evaluated, and falls back on the baseline.  The value is the mean
     of `gate.metric` over targets; to beat means that the paired bootstrap interval lies above
-    zero.
+    zero.  Who fails a guard (`gate.guards`) is passed over.
     """
     gate = params.gate
     protocols = {"warm": gate.protocol}
@@ -59,12 +63,18 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
     for route, protocol in protocols.items():
         values[route], absent = _values(metrics, protocol, params)
         missing += absent
+        missing += guards.missing(metrics, route, protocol, params)
+        missing += _unpaired(per_user, protocol, params)
     reasons, table, routes = [], {}, {}
     if missing:
         reasons = [f"refused: {m}" for m in missing]
     else:
         for route, protocol in protocols.items():
-            found, told, table[route] = _best(values[route], per_user, protocol, params)
+            lost = {
+                name: guards.failures(metrics, name, route, protocol, params)
+                for name in params.competitors
+            }
+            found, told, table[route] = _best(values[route], per_user, protocol, params, lost)
             reasons += [f"{route}: {line}" for line in told]
             routes[route] = found or gate.baseline
         if routes["warm"] == gate.baseline:
@@ -123,9 +133,14 @@ def _segment(protocol: str) -> str:
 
 
 def _best(
-    values: Values, per_user: pl.DataFrame, protocol: str, params: Params
+    values: Values,
+    per_user: pl.DataFrame,
+    protocol: str,
+    params: Params,
+    lost: dict[str, list[str]],
 ) -> tuple[str | None, list[str], dict[str, dict[str, Any]]]:
-    """The best candidate that beats the baseline (or None), the reasons, and the numbers."""
+    """The best candidate that beats the baseline and `lost` no guard (or None), the reasons, and
+    the numbers."""
     gate, reasons = params.gate, []
     means = {c: sum(v.values()) / len(v) for c, v in values.items()}
     table: dict[str, dict[str, Any]] = {
@@ -138,33 +153,62 @@ def _best(
         gap = _gap(per_user, name, protocol, params)
         table[name]["against_baseline"] = gap
         text = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
-        if gap["low"] > 0:
+        if lost[name]:
+            reasons += [f"{name} passed over: {line}" for line in lost[name]]
+            table[name]["guards"] = lost[name]
+        elif gap["low"] > 0:
             reasons.append(
                 f"{name} has the best validation {gate.metric} ({protocol}, mean over targets: "
                 f"{means[name]:.4f}); against {gate.baseline} {text}"
             )
             return name, reasons, table
-        reasons.append(f"{name} passed over: {text} against {gate.baseline} includes zero")
+        else:
+            reasons.append(f"{name} passed over: {text} against {gate.baseline} includes zero")
     return None, reasons, table
 
 
 def _gap(per_user: pl.DataFrame, name: str, protocol: str, params: Params) -> dict[str, float]:
-    gate, case = params.gate, ["split", "target"]
-    rows = per_user.filter(
+    rows = judged_people(per_user, protocol)
+    one, other = (rows.filter(pl.col("candidate") == c) for c in (name, params.gate.baseline))
+    return paired_gap(one, other[params.gate.metric].to_numpy(), params)
+
+
+def judged_people(per_user: pl.DataFrame, protocol: str) -> pl.DataFrame:
+    """The rows by which a route is judged, in an order that all candidates share."""
+    return per_user.filter(
         (pl.col("split").str.split("-").list.first() == protocol) & (pl.col("part") == "validation")
-    ).sort(*case, "user")
-    one, other = (rows.filter(pl.col("candidate") == c) for c in (name, gate.baseline))
-    # each case weighs the same, however many people it has
+    ).sort("split", "target", "user")
+
+
+def paired_gap(one: pl.DataFrame, other: NDArray[np.float64], params: Params) -> dict[str, float]:
+    """Mean and interval of `gate.metric` in `one` minus `other` (rows of the same people).
+
+    Each case (split and target) weighs the same, however many people it has.
+    """
+    case = ["split", "target"]
     sizes = one.group_by(case).len().rename({"len": "n"})
     scale = one.join(sizes, on=case, maintain_order="left")["n"].to_numpy()
     scale = len(one) / (scale * len(sizes))
     bootstrap = Bootstrap(
         len(one), params.evaluation.bootstrap, params.evaluation.confidence, params.seed
     )
-    found = bootstrap.difference(
-        one[gate.metric].to_numpy() * scale, other[gate.metric].to_numpy() * scale
-    )
+    found = bootstrap.difference(one[params.gate.metric].to_numpy() * scale, other * scale)
     return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _unpaired(per_user: pl.DataFrame, protocol: str, params: Params) -> list[str]:
+    """Whose values per person are not finite, or of other people than the baseline's."""
+    rows, missing = judged_people(per_user, protocol), []
+    asked = rows.filter(pl.col("candidate") == params.gate.baseline).select(*PERSON)
+    for name in params.competitors:
+        own = rows.filter(pl.col("candidate") == name)
+        if not own.select(*PERSON).equals(asked):
+            missing.append(f"{name} was not judged by the same people as the baseline ({protocol})")
+        elif not own[params.gate.metric].is_finite().all():
+            missing.append(
+                f"{params.gate.metric} of {name} is not finite for somebody ({protocol})"
+            )
+    return missing
 
 
 def select(workspace: Workspace) -> Decision:
@@ -201,12 +245,7 @@ def _write_champion(workspace: Workspace, decision: Decision, metrics: dict[str,
         for route in sorted(set(decision.routes.values())):
             model = load(workspace.candidate(route) / name / "seed-0")
             model.update(known)
-            if isinstance(model, Blend):
-                for member, own in model.members.items():
-                    own.save(folder / "models" / member)
-                beside = {member: f"../{member}" for member in model.members}
-                model.config = model.config.model_copy(update={"members": beside})
-            model.save(folder / "models" / route)
+            save_whole(model, folder / "models", route)
         write_json(
             folder / "champion.json",
             {

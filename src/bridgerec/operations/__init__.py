@@ -1,0 +1,1 @@
+"""Starting, watching and stopping everything that a team lives with."""

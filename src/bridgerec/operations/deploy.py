@@ -1,0 +1,56 @@
+"""The work pool and the deployments of `prefect.yaml`, on the server that runs."""
+
+import hashlib
+import subprocess
+import sys
+
+import httpx
+import yaml
+
+from bridgerec.config import Workspace
+from bridgerec.errors import BridgeRecError
+from bridgerec.operations.parts import POOL
+from bridgerec.runtime import file_hash
+
+
+def flows_hash(workspace: Workspace) -> str:
+    """Changes whenever the deployments or the flows' parameters may have."""
+    files = [workspace.root / "prefect.yaml", *sorted((workspace.root / "flows").glob("*.py"))]
+    return hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()
+
+
+def deploy(
+    workspace: Workspace, api: str, around: dict[str, str], known: str | None
+) -> tuple[str, list[str]]:
+    """Make the pool and all deployments, unless the server has them as they are; returns the
+    flows' hash and the deployments' names.
+
+    A deployment that is made again loses what was switched on or off in the UI, hence "unless".
+
+    Raises:
+        BridgeRecError: Prefect refuses; with what it said.
+    """
+    wanted = flows_hash(workspace)
+    declared = yaml.safe_load((workspace.root / "prefect.yaml").read_text())["deployments"]
+    names = sorted(str(d["name"]) for d in declared)
+    with httpx.Client(base_url=api, timeout=60) as client:
+        if client.get(f"/work_pools/{POOL}").status_code == 404:
+            _prefect(workspace, around, "work-pool", "create", POOL, "--type", "process")
+        found = {d["name"] for d in client.post("/deployments/filter", json={}).json()}
+        if known != wanted or not found.issuperset(names):
+            _prefect(workspace, around, "--no-prompt", "deploy", "--all")
+    return wanted, names
+
+
+def _prefect(workspace: Workspace, around: dict[str, str], *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *words],
+        cwd=workspace.root,
+        env=around,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()[-2000:]
+        raise BridgeRecError(f"`prefect {' '.join(words)}` failed:\n{said}")

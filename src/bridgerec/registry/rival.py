@@ -1,0 +1,139 @@
+"""The live release against the new winner, on today's data.
+
+The live release answers with the models by which it was chosen (`releases/ID/judged`): they have
+not seen the rows by which they were judged, and validation only moves on in time.  They answer as
+they stand; items that came since then are below all that they know.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bridgerec.config import Workspace
+from bridgerec.data.dataset import Catalogue, Histories, Split
+from bridgerec.errors import ArtifactError
+from bridgerec.evaluation.metrics import case_metrics
+from bridgerec.evaluation.protocol import evaluate
+from bridgerec.models.base import Candidate, load
+from bridgerec.registry.gate import judged_people, paired_gap
+from bridgerec.registry.store import Release
+from bridgerec.runtime import read_json
+
+
+@dataclass(frozen=True)
+class AsItStands:
+    """A model of another catalogue, asked about today's.
+
+    `same`: the split is the very one it was judged on, so that a blend knows whose answers it
+    learned from.
+    """
+
+    model: Candidate
+    old: Catalogue
+    new: Catalogue
+    same: bool
+
+    def block(self, target: str) -> slice:
+        return self.new.block(target)
+
+    def cross_score(
+        self, histories: Histories, target: str, users: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        if self.same:
+            return self.model.cross_score(histories, target, users)
+        return self.score(histories, target)
+
+    def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
+        """Scores of today's items of the target, (batch, items)."""
+        place = self._places()
+        known = histories.where(place[histories.items] >= 0)
+        asked = Histories(
+            known.indptr,
+            place[known.items].astype(np.int32),
+            known.weights,
+            known.timestamp,
+            known.asked,
+        )
+        own = self.model.score(asked, target)
+        inside = place[self.new.block(target)]
+        scores = np.repeat(own.min(axis=1, keepdims=True) - 1, len(inside), axis=1)
+        scores[:, inside >= 0] = own[:, inside[inside >= 0] - self.old.block(target).start]
+        return scores.astype(np.float32)
+
+    def _places(self) -> NDArray[np.int64]:
+        """For each of today's items its index in the old catalogue, or -1."""
+        keys = ["domain", "item_id"]
+        old = self.old.items.select(keys).with_row_index("place")
+        found = self.new.items.select(keys).join(old, on=keys, how="left", maintain_order="left")
+        return found["place"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
+    """Per route: mean, low and high of the new winner's metric minus the live release's, paired
+    over people, and who they are.
+
+    Raises:
+        ArtifactError: the release was kept without its judged models, or they cannot be read.
+    """
+    params, decision = workspace.params, read_json(workspace.reports / "decision.json")
+    catalogue = Catalogue.read(workspace.prepared / "items.parquet")
+    per_user = pl.read_parquet(workspace.reports / "evaluation" / "per_user.parquet")
+    found = []
+    for route, protocol in (("warm", decision["protocol"]), ("cold_start", "cold_start")):
+        new = decision["routes"][route]
+        rows = judged_people(per_user, protocol).filter(pl.col("candidate") == new)
+        name = release.dossier["champion"]["routes"][route]
+        if rows.is_empty():
+            continue
+        kept, values = [], []
+        for (split, target), own in rows.group_by(["split", "target"], maintain_order=True):
+            rival = _rival(workspace, release, name, str(split), catalogue)
+            if target not in rival.old.domains:
+                continue  # the live release knows nothing of this domain
+            kept.append(own)
+            values.append(_values(workspace, rival, str(split), str(target), own["user"]))
+        if kept:
+            gap = paired_gap(pl.concat(kept), np.concatenate(values), params)
+            people = {"people": sum(map(len, kept)), "new": new, "live": name}
+            found.append({"route": route, "metric": params.gate.metric, **people, **gap})
+    return found
+
+
+def _rival(
+    workspace: Workspace, release: Release, name: str, split: str, catalogue: Catalogue
+) -> AsItStands:
+    """The live release's model for a split: of that very one, else of another of its protocol."""
+    protocol = split.split("-")[0]
+    folders = [release.judged / split, *sorted(release.judged.glob(f"{protocol}*"))]
+    folder = next((f / name for f in folders if (f / name).is_dir()), None)
+    if folder is None:
+        raise ArtifactError(
+            f"{release.judged} holds no model {name} of the protocol {protocol}: the live release "
+            "cannot be compared."
+        )
+    old = Catalogue.read(release.bento / "src" / "bundle" / "catalogue.parquet")
+    hashes = read_json(workspace.prepared / "splits.json")
+    same = hashes[split]["hash"] == release.dossier["split_hashes"].get(split)
+    return AsItStands(
+        load(folder), old, catalogue, same and old.fingerprint == catalogue.fingerprint
+    )
+
+
+def _values(
+    workspace: Workspace, rival: AsItStands, split: str, target: str, users: pl.Series
+) -> NDArray[np.float64]:
+    """`gate.metric` of each person, (people,), in the order of `users`."""
+    params = workspace.params
+    cases = Split.read(workspace.prepared, split, rival.new).cases("validation", target)
+    if cases.users.tolist() != users.to_list():
+        raise ArtifactError(
+            f"reports/evaluation is of other people than artifacts/prepared ({split}, {target}). "
+            "Run the pipeline again."
+        )
+    config = params.evaluation
+    ranking = evaluate(rival, cases, max(config.ks), config.batch_size, "validation")  # type: ignore[arg-type]
+    metric = case_metrics(ranking.rank, cases.relevant.indptr, config.ks)[params.gate.metric]
+    return np.asarray(metric, dtype=np.float64)
