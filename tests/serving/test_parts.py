@@ -377,3 +377,21 @@ def test_a_store_that_fails_is_told(recommender: Recommender, tmp_path: Path) ->
             assert "state.sqlite" in answer.json()["message"]
 
     asyncio.run(ask())
+
+
+def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path: Path) -> None:
+    live = Live(recommender, Embedder(tmp_path))
+
+    async def ask() -> None:
+        async with served(live) as client:
+            for path, body, words in (
+                ("/recommend", {"target": 5}, "target: Input should be a valid string"),
+                ("/recommend", {"target": "left", "kk": 1}, "kk: Extra inputs"),
+                ("/events", {"user_id": "u"}, "event.domain: Field required"),
+                ("/events", {"events": [{"user_id": "u"}]}, "events.events.0.domain: Field"),
+            ):
+                answer = await client.post(path, json=body)
+                assert answer.status_code == 422
+                assert answer.json()["message"].startswith(words)
+
+    asyncio.run(ask())

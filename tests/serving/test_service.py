@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -142,8 +143,11 @@ def test_release_health_and_traffic(url: str, traffic: Path, finished: Workspace
     health = httpx.get(f"{url}/health").json()
     assert health == {"status": "ready", "release": release["release"]}
     answer = ask(url, user_id="somebody-secret", k=3)
-    lines = [json.loads(x) for f in traffic.glob("*.jsonl") for x in f.read_text().splitlines()]
-    (line,) = [x for x in lines if x["request_id"] == answer["request_id"]]
+    limit, own, lines = time.monotonic() + 30, [], []
+    while not own and time.monotonic() < limit:  # it is written after the answer
+        lines = [json.loads(x) for f in traffic.glob("*.jsonl") for x in f.open() if x[-1] == "\n"]
+        own = [x for x in lines if x["request_id"] == answer["request_id"]]
+    (line,) = own
     assert line["items"] == [item["item_id"] for item in answer["items"]]
     assert "somebody-secret" not in json.dumps(lines)
 

@@ -18,7 +18,7 @@ def _words(text: str) -> str:
 
 
 # a lone surrogate is legal in JSON, but can neither be stored nor answered: a limit of length makes
-# pydantic look at the characters, and refuse it
+# pydantic look at the characters, and refuse it in the language it is fast in
 Name = Annotated[str, Field(min_length=1, max_length=200)]  # a domain, a kind, a brand
 Id = Annotated[str, Field(min_length=1, max_length=500)]
 Loose = Annotated[str, Field(max_length=LONGEST_TEXT)]

@@ -23,11 +23,11 @@ AHEAD = 86_400  # seconds that a sender's clock may be ahead
 
 def _shape(body: Any) -> str:
     many = "events" in body if isinstance(body, dict) else isinstance(body, schemas.Events)
-    return "many" if many else "one"
+    return "events" if many else "event"
 
 
 EventsBody = Annotated[
-    Annotated[schemas.Event, Tag("one")] | Annotated[schemas.Events, Tag("many")],
+    Annotated[schemas.Event, Tag("event")] | Annotated[schemas.Events, Tag("events")],
     Discriminator(_shape),
 ]
 
