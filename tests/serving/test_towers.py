@@ -176,6 +176,7 @@ def test_an_inverted_file_finds_nearly_all(tmp_path: Path) -> None:
     path = tmp_path / "left.1.faiss"
     faiss.write_index(inverted(padded(vectors, exact.extras), lists=64), str(path))
     index = Index(vectors, extras, path)
+    index.probe(24)
     hidden = [best.places[:2].tolist() for best in exact.top(queries, weights, [2] * 40, [[]] * 40)]
     wanted = exact.top(queries, weights, [10] * 40, hidden)
     found = index.top(queries, weights, [10] * 40, hidden)

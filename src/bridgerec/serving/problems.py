@@ -1,6 +1,6 @@
 """Every error has the same shape: what, where, remedy, and the request it belongs to."""
 
-import secrets
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from bridgerec.errors import BridgeRecError
 from bridgerec.serving.state import StateError
 
+BRANCHES = ("str", "constrained-str")
 FIELDS = "See /openapi.json for the fields."
 
 
@@ -49,7 +50,15 @@ def _plain(content: Any) -> Any:
 def request_id(request: Request) -> str:
     """The id that came with the request (see the middleware), or a new one."""
     known = getattr(request.state, "request_id", None)
-    return known if isinstance(known, str) else secrets.token_hex(8)
+    return known if isinstance(known, str) else new_id()
+
+
+_ids = random.Random()  # no secret, so no system call for each
+
+
+def new_id() -> str:
+    """An id for a request that came without one."""
+    return f"{_ids.getrandbits(64):016x}"
 
 
 def described(error: BridgeRecError) -> tuple[int, str, str]:
@@ -70,14 +79,15 @@ def problem(request: Request, status: int, error: str, message: str, remedy: str
     return answer(content, status)
 
 
-def _place(loc: tuple[int | str, ...]) -> str:
-    """Where in a request something is wrong, without pydantic's names of a union's branches."""
-    return ".".join(str(part) for part in loc[1:] if "[" not in str(part)) or "body"
-
-
 def _invalid(request: Request, errors: Iterable[tuple[tuple[int | str, ...], str]]) -> Response:
     wrong = [f"{_place(place)}: {said}" for place, said in errors]
     return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where in a request something is wrong, without pydantic's names of a union's branches."""
+    parts = [str(part) for part in loc if part not in BRANCHES and "[" not in str(part)]
+    return ".".join(parts) or "body"
 
 
 def install(app: FastAPI) -> None:
@@ -93,11 +103,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return _invalid(request, [(e["loc"], e["msg"]) for e in error.errors()])
+        return _invalid(request, [(e["loc"][1:], e["msg"]) for e in error.errors()])
 
     @app.exception_handler(ValidationError)
     async def unfit(request: Request, error: ValidationError) -> Response:
-        return _invalid(request, [(("body", *e["loc"]), e["msg"]) for e in error.errors()])
+        return _invalid(request, [(e["loc"], e["msg"]) for e in error.errors()])
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:

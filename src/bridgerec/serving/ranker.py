@@ -5,7 +5,6 @@ An answer takes three steps, so that scoring can wait, be batched or fail on its
 explanations).  `recommend` does all three.
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.finishing import Finishing
 from bridgerec.serving.people import Past, People, history
+from bridgerec.serving.problems import new_id
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.schemas import Filters, RecommendRequest, Route, targets_of
 from bridgerec.serving.shelf import Shelf
@@ -163,7 +163,7 @@ class Recommender:
         for target in targets_of(request.target):
             route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
-        request_id = request_id or secrets.token_hex(8)
+        request_id = request_id or new_id()
         return Question(request, request_id, past, tuple(parts), notes=past.notes)
 
     def jobs(self, question: Question) -> list[Job]:

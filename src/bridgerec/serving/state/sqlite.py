@@ -128,13 +128,14 @@ class SqliteStore:
         return int(await self._group.write(insert))
 
     async def look(self, person: str | None, limit: int, after: int) -> View:
+        if person is None:  # one statement is a snapshot by itself
+            with self._named():
+                return View(items=_items(self._reader.execute(NEWER, (after,))))
         with self._named(), self._snapshot() as read:
-            events, gone = [], False
-            if person is not None:
-                events = [Event(*row) for row in read(LOOK, (person, limit))]
-                gone = read(GONE, (person,)).fetchone() is not None
-            items = read(NEWER, (after,)).fetchall()
-        return View(tuple(events[::-1]), gone, tuple((n, NewItem.load(c)) for n, c in items))
+            events = [Event(*row) for row in read(LOOK, (person, limit))]
+            gone = read(GONE, (person,)).fetchone() is not None
+            items = _items(read(NEWER, (after,)))
+        return View(tuple(events[::-1]), gone, items)
 
     async def count(self, person: str) -> int:
         with self._named():
@@ -197,3 +198,7 @@ class SqliteStore:
         self._reader.close()
         self._writer.close()
         os.close(self._lock)
+
+
+def _items(rows: sqlite3.Cursor) -> tuple[tuple[int, NewItem], ...]:
+    return tuple((number, NewItem.load(content)) for number, content in rows.fetchall())
