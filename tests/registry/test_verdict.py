@@ -103,6 +103,31 @@ def test_a_winner_that_is_worse_than_the_live_release_is_refused(
 
 
 @pytest.mark.slow
+def test_after_the_data_changed_cold_start_counts_only_who_was_hidden_then(
+    copy: Workspace, first: Release
+) -> None:
+    dossier = read_json(first.folder / "dossier.json")
+    split = next(s for s in dossier["split_hashes"] if s.startswith("cold_start"))
+    dossier["split_hashes"] = dict.fromkeys(dossier["split_hashes"], "of other data")
+    write_json(first.folder / "dossier.json", dossier)
+    live = Release(first.id, first.folder)
+    everybody = against(copy, live)
+    path = first.judged / split / "hidden.parquet"
+    hidden = pl.read_parquet(path)
+    users = pl.read_parquet(copy.prepared / "users.parquet")
+    people = pl.read_parquet(copy.reports / "evaluation" / "per_user.parquet").filter(
+        (pl.col("split") == split) & (pl.col("part") == "validation")
+    )
+    names = users["user_id"].gather(people["user"].unique())
+    assert names.is_in(hidden["user_id"].implode()).all()
+    assert everybody[1]["people"] == len(names)
+    hidden.filter(~pl.col("user_id").is_in(names[:20].implode())).write_parquet(path)
+    assert against(copy, live)[1]["people"] == len(names) - 20
+    hidden.clear().write_parquet(path)
+    assert [gap["route"] for gap in against(copy, live)] == ["warm"]
+
+
+@pytest.mark.slow
 def test_a_live_release_that_cannot_be_compared_refuses(copy: Workspace, first: Release) -> None:
     shutil.rmtree(first.judged)
     found = judge(copy, None)

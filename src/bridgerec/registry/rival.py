@@ -1,11 +1,13 @@
 """The live release against the new winner, on today's data.
 
 The live release answers with the models by which it was chosen (`releases/ID/judged`): they have
-not seen the rows by which they were judged, and validation only moves on in time.  They answer as
-they stand; items that came since then are below all that they know.
+not seen the rows by which they were judged, and validation only moves on in time.  Cold start is no
+matter of time: there only those count whose rows were hidden from these models too, or who came
+since.  The models answer as they stand; items that came since then are below all that they know.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,11 +92,16 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
             continue
         kept, values = [], []
         for (split, target), own in rows.group_by(["split", "target"], maintain_order=True):
-            rival = _rival(workspace, release, name, str(split), catalogue)
+            rival, folder = _rival(workspace, release, name, str(split), catalogue)
             if target not in rival.old.domains:
                 continue  # the live release knows nothing of this domain
-            kept.append(own)
-            values.append(_values(workspace, rival, str(split), str(target), own["user"]))
+            fair = np.ones(len(own), dtype=bool)
+            if protocol == "cold_start" and not rival.same:
+                fair = _unseen(workspace, release, folder, own["user"])
+            if fair.any():
+                kept.append(own.filter(pl.Series(fair)))
+                theirs = _values(workspace, rival, str(split), str(target), own["user"])
+                values.append(theirs[fair])
         if kept:
             gap = paired_gap(pl.concat(kept), np.concatenate(values), params)
             people = {"people": sum(map(len, kept)), "new": new, "live": name}
@@ -104,11 +111,12 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
 
 def _rival(
     workspace: Workspace, release: Release, name: str, split: str, catalogue: Catalogue
-) -> AsItStands:
-    """The live release's model for a split: of that very one, else of another of its protocol."""
+) -> tuple[AsItStands, Path]:
+    """The live release's model for a split, of that very one, else of another of its protocol; and
+    the folder of that split."""
     protocol = split.split("-")[0]
     folders = [release.judged / split, *sorted(release.judged.glob(f"{protocol}*"))]
-    folder = next((f / name for f in folders if (f / name).is_dir()), None)
+    folder = next((f for f in folders if (f / name).is_dir()), None)
     if folder is None:
         raise ArtifactError(
             f"{release.judged} holds no model {name} of the protocol {protocol}: the live release "
@@ -117,9 +125,18 @@ def _rival(
     old = Catalogue.read(release.bento / "src" / "bundle" / "catalogue.parquet")
     hashes = read_json(workspace.prepared / "splits.json")
     same = hashes[split]["hash"] == release.dossier["split_hashes"].get(split)
-    return AsItStands(
-        load(folder), old, catalogue, same and old.fingerprint == catalogue.fingerprint
-    )
+    same = same and old.fingerprint == catalogue.fingerprint
+    return AsItStands(load(folder / name), old, catalogue, same), folder
+
+
+def _unseen(
+    workspace: Workspace, release: Release, folder: Path, users: pl.Series
+) -> NDArray[np.bool_]:
+    """Whose rows of the target the judged models of `folder` cannot have learned from, (users,)."""
+    names = pl.read_parquet(workspace.prepared / "users.parquet")["user_id"].gather(users)
+    hidden = pl.read_parquet(folder / "hidden.parquet")["user_id"]
+    known = pl.read_parquet(release.bento / "src" / "bundle" / "users.parquet")["user_id"]
+    return (names.is_in(hidden.implode()) | ~names.is_in(known.implode())).to_numpy()
 
 
 def _values(

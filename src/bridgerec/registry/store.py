@@ -18,7 +18,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from bridgerec.config import Workspace
+from bridgerec.data.dataset import Catalogue, Split
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.models.base import load
 from bridgerec.models.blend import Blend
@@ -145,13 +149,20 @@ class Store:
 
 
 def keep_judged(workspace: Workspace, decision: Mapping[str, Any], folder: Path) -> None:
-    """Write the models by which the routes were decided to `folder`/SPLIT/CANDIDATE."""
+    """Write the models by which the routes were decided to `folder`/SPLIT/CANDIDATE, and beside
+    them, in `hidden.parquet`, who was asked there and so had rows that they did not learn from."""
+    catalogue = Catalogue.read(workspace.prepared / "items.parquet")
+    users = pl.read_parquet(workspace.prepared / "users.parquet")["user_id"]
     for route, protocol in (("warm", decision["protocol"]), ("cold_start", "cold_start")):
         name = decision["routes"][route]
         for split in sorted(read_json(workspace.prepared / "splits.json")):
             if split.split("-")[0] == protocol:
                 model = load(workspace.candidate(name) / split / "seed-0")
                 save_whole(model, folder / split, name)
+                read = Split.read(workspace.prepared, split, catalogue)
+                asked = np.unique(read.user[read.part > 0])
+                hidden = pl.DataFrame({"user_id": users.gather(asked)})
+                hidden.write_parquet(folder / split / "hidden.parquet")
 
 
 def save_whole(model: Any, folder: Path, name: str) -> None:

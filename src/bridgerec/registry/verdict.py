@@ -88,7 +88,7 @@ def _compared(
 
     try:
         gaps = against(workspace, current)
-    except (ArtifactError, BrokenFile, KeyError) as error:
+    except (ArtifactError, BrokenFile, KeyError, OSError) as error:
         return [f"refused: {current.id}, which is live, cannot be compared: {error}"], []
     if not gaps:
         return [f"refused: {current.id}, which is live, shares no case with today's data"], []
