@@ -103,7 +103,8 @@ def test_a_vector_does_not_depend_on_its_neighbours(pictures: list[Path], tmp_pa
     together = encoder.encode(pictures)
     for number, path in enumerate(pictures):
         alone = encoder.encode([path])
-        np.testing.assert_array_equal(alone.vectors[0], together.vectors[number])
+        # where in a batch an image stands may decide which thread computes it: the last bits
+        np.testing.assert_allclose(alone.vectors[0], together.vectors[number], atol=1e-6)
 
 
 def onnx_model(path: Path, factor: float = 3, beside: bool = False) -> Path:
