@@ -53,9 +53,9 @@ Waiting = tuple[Job, "asyncio.Future[Any]"]
 
 class Batcher:
     """Answers `Job`s, one batch at a time, in a thread of its own: the event loop goes on
-    reading and writing.  Short lists of towers are made where they are asked for, as long as they
-    hold it for less than `BRIEF`: two threads would only fight for the interpreter's lock.  `patience` is how many
-    seconds of work may wait."""
+    reading and writing.  Short lists of towers are made on the event loop itself, as long as they
+    hold it for less than `BRIEF`: two threads would only fight for the interpreter's lock.
+    `patience` is how many seconds of work may wait."""
 
     def __init__(self, patience: float = 1.0, most: int = MOST, waiting: int = WAITING) -> None:
         self.patience, self.most, self.limit = patience, most, waiting
