@@ -26,6 +26,7 @@ from bridgerec.serving.towers import ServedTowers
 Floats = NDArray[np.float32]
 MOST = 64  # questions of one batch
 WAITING = 1024  # questions
+BRIEF = 0.05  # seconds that the event loop may be held
 
 
 class Wanted(NamedTuple):
@@ -52,7 +53,9 @@ Waiting = tuple[Job, "asyncio.Future[Any]"]
 
 class Batcher:
     """Answers `Job`s, one batch at a time, in a thread of its own: the event loop goes on
-    reading and writing.  `patience` is how many seconds of work may wait."""
+    reading and writing.  Short lists of towers are made on the event loop itself, as long as they
+    hold it for less than `BRIEF`: two threads would only fight for the interpreter's lock.
+    `patience` is how many seconds of work may wait."""
 
     def __init__(self, patience: float = 1.0, most: int = MOST, waiting: int = WAITING) -> None:
         self.patience, self.most, self.limit = patience, most, waiting
@@ -99,7 +102,12 @@ class Batcher:
                     continue
                 start = time.monotonic()
                 jobs = [job for job, _ in batch]
-                answers = await loop.run_in_executor(self._pool, answer_all, jobs)
+                if self.each * len(jobs) < BRIEF and all(
+                    isinstance(job.model, ServedTowers) and job.wanted for job in jobs
+                ):
+                    answers = answer_all(jobs)
+                else:
+                    answers = await loop.run_in_executor(self._pool, answer_all, jobs)
                 spent = (time.monotonic() - start) / len(batch)
                 self.each = 0.8 * self.each + 0.2 * spent if self.each else spent
                 for (_, done), answer in zip(batch, answers, strict=True):
