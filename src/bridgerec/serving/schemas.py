@@ -145,8 +145,7 @@ class Explanation(BaseModel):
     moved: list[dict[str, Any]] = []
 
 
-class RecommendedItem(BaseModel):
-    rank: int
+class Item(BaseModel):
     domain: str
     item_id: str
     title: str
@@ -154,6 +153,10 @@ class RecommendedItem(BaseModel):
     brand: str
     price: float | None
     image: str | None
+
+
+class RecommendedItem(Item):
+    rank: int
     score: float
     explanation: Explanation | None = None
 
@@ -283,16 +286,6 @@ class ItemResponse(BaseModel):
     domain: str
     item_id: str
     request_id: str
-
-
-class Item(BaseModel):
-    domain: str
-    item_id: str
-    title: str
-    category: str
-    brand: str
-    price: float | None
-    image: str | None
 
 
 class ItemsResponse(BaseModel):
