@@ -175,7 +175,7 @@ def test_words_of_any_script() -> None:
     assert runs("太空探索") == [["太空", "空探", "探索"]]
     texts = ["红茶的世界"] * 3 + ["世界地图", "red tea", "red sea", "black tea"]
     assert Words(texts).shared("世界红茶", ["红茶的世界"], 5) == []  # 3 and 4 of 7 texts
-    words = Words([*texts, *["nothing"] * 40])
+    words = Words([*texts, *["nothing"] * 240])
     assert words.shared("世界红茶", ["红茶的世界"], 5) == ["红茶", "世界"]  # 3 and 4 of 47
     assert words.shared("世界红茶", ["红茶的世界"], 1) == ["红茶"]
     assert words.shared("a red tea", ["black tea", "red sea"], 5) == ["red", "tea"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 RUN = re.compile(f"[{UNSPACED}]+|[^\\W_{UNSPACED}]+")
 PAIRED = re.compile(f"[{UNSPACED}]")
-COMMON = 0.1  # words of more than this share of the texts tell nothing
+COMMON = 0.02  # words of more than this share of the texts tell nothing
 
 
 def runs(text: str) -> list[list[str]]:
