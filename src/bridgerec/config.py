@@ -213,6 +213,11 @@ class Compression(Strict):
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
 
 
+def wrong_keys(error: ValidationError) -> str:
+    """What a validation found, as "key: what; key: what"."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+
+
 class Plugin(BaseModel):
     """A class with its options; the keys beside `use` belong to the class's own config."""
 

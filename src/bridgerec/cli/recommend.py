@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from bridgerec.cli.options import HERE, Debug, Directory
-from bridgerec.config import Workspace
+from bridgerec.config import Workspace, wrong_keys
 from bridgerec.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def answer(workspace: Workspace, request: dict[str, Any]) -> dict[str, Any]:
     try:
         checked = RecommendRequest.model_validate(request)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = wrong_keys(error)
         raise ConfigError(f"the request is not valid: {wrong}. Correct the options.") from error
     recommender = Recommender.open(find_bundle(workspace.bento))
     response: dict[str, Any] = recommender.recommend(checked)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bridgerec.config import Compression, Model, Space, import_class
+from bridgerec.config import Compression, Model, Space, import_class, wrong_keys
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.models.compression import compress, expand
@@ -180,7 +180,7 @@ def build(name: str, model: Model, seed: int = 0) -> Candidate:
         candidate.compression = model.compression
         return candidate
     except ValidationError as error:
-        keys = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        keys = wrong_keys(error)
         raise ConfigError(f"models.{name}: {keys}") from error
 
 

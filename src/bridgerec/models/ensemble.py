@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
+from bridgerec.config import wrong_keys
 from bridgerec.data.dataset import Histories, Training
 from bridgerec.errors import ConfigError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, find_class, under
@@ -35,7 +36,7 @@ class Ensemble(Candidate):
         try:
             options = found.config_class.model_validate(c.options)
         except ValidationError as error:
-            keys = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            keys = wrong_keys(error)
             raise ConfigError(f"options of {c.of}: {keys}") from error
         # far apart, so that ensembles of neighbouring seeds share no copy
         seeds = np.random.SeedSequence(seed).generate_state(c.copies)

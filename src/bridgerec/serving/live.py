@@ -53,10 +53,6 @@ class Live:
             self.recommender, _opened, self.control, shadowed=partial(self._log, shadow=True)
         )
 
-    def choose(self, key: str | None) -> Recommender:
-        """Who answers a person (or a request without one); always the release itself here."""
-        return self.recommender
-
     def kept(self) -> Store:
         """The store.
 

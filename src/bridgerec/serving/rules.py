@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bridgerec.config import Plugin, import_class
+from bridgerec.config import Plugin, import_class, wrong_keys
 from bridgerec.errors import ConfigError
 from bridgerec.serving.columns import Columns
 from bridgerec.serving.ranked import Ranked
@@ -94,7 +94,7 @@ def build_rules(entries: Iterable[Plugin | dict[str, Any]]) -> tuple[Rule, ...]:
             found = import_class(plugin.use, Rule, KEY)  # type: ignore[type-abstract]
             rules.append(found(found.config_class.model_validate(plugin.options)))
         except ValidationError as error:
-            keys = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            keys = wrong_keys(error)
             raise ConfigError(f"{KEY}[{place}]: {keys}") from error
     return tuple(rules)
 

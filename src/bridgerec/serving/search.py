@@ -66,7 +66,7 @@ async def search(live: Live, request: SearchRequest, request_id: str) -> dict[st
         Unavailable: the encoder cannot be loaded (yet).
         ConfigError: a target is unknown, or k or the history is too long.
     """
-    recommender = live.choose(request.user_id)
+    recommender = live.recommender
     recommender.check(request.target, request.k, request.history)
     wish = await live.wish(recommender, request.text, request.target, request.personal)
     asked = RecommendRequest.model_validate(request.model_dump(exclude={"text", "personal"}))

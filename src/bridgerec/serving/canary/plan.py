@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bridgerec.config import wrong_keys
 from bridgerec.errors import ConfigError
 from bridgerec.runtime import BrokenFile, read_json, write_json
 
@@ -58,7 +59,7 @@ def read_plan(path: Path) -> Plan:
     try:
         return Plan.model_validate(read_json(path))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = wrong_keys(error)
         raise ConfigError(f"{path}: {wrong}. Correct it, or delete it to roll back.") from error
     except (OSError, BrokenFile) as error:
         raise ConfigError(f"{path} cannot be read. Delete it to roll back.") from error

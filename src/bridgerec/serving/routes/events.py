@@ -67,7 +67,7 @@ async def taken(
     Raises:
         ConfigError: a time lies in the future.
     """
-    recommender = live.choose(None)
+    recommender = live.recommender
     sent = body.events if isinstance(body, schemas.Events) else [body]
     kept = stamped(recommender, sent, int(time.time()))
     accepted = await live.kept().add(kept)

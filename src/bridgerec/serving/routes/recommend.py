@@ -46,7 +46,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
     @routes.post("/similar", response_model=SimilarResponse, responses=MISSING)
     async def similar(request: Request, body: SimilarRequest) -> Response:
         found = live()
-        recommender = found.choose(None)
+        recommender = found.recommender
         await found.look(recommender, None)
         items = finding.similar(recommender, body)
         own = request_id(request)
