@@ -43,6 +43,13 @@ def keep_memory() -> None:
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: the heap does not shrink
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 natively (avx512_bf16 or amx_bf16)."""
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it on success, remove it on failure."""

@@ -27,6 +27,7 @@ from bridgerec.config import Encoder
 from bridgerec.encoders.cache import EmbeddingCache
 from bridgerec.encoders.weights import locate, settings_hash, weights_hash
 from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.runtime import has_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -41,13 +42,6 @@ def item_texts(items: pl.DataFrame, fields: Sequence[str], max_characters: int) 
     columns = [items[f].fill_null("").str.strip_chars().to_list() for f in fields]
     rows = zip(*columns, strict=True)
     return [". ".join(part for part in row if part)[:max_characters] for row in rows]
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 natively (avx512_bf16 or amx_bf16)."""
-    import torch
-
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def load_model(folder: Path, tokenizer_only: bool = False) -> tuple[Any, Any]:

@@ -29,6 +29,7 @@ from bridgerec.training.adversarial import adversarial
 from bridgerec.training.augment import augment
 from bridgerec.training.fusion import FusionOptions, fusion
 from bridgerec.training.losses import draw, info_nce
+from bridgerec.training.precision import Precision, mixed_precision
 from bridgerec.training.prior import Prior
 from bridgerec.training.repeatable import repeatable
 from bridgerec.training.robustness import RobustnessOptions
@@ -40,7 +41,8 @@ PAUSES = 32  # classes of the time since the entry before
 class SequenceConfig(CandidateConfig, RobustnessOptions, FusionOptions):
     """`other_domain_share` of the places ask for a domain that does not come next, too;
     `history_dropout` of the people are asked for a domain of which they may show nothing.
-    `half_lives` in days of the trends that the model knows (`models.trends`)."""
+    `half_lives` in days of the trends that the model knows (`models.trends`); `precision` of the
+    matrix products in training."""
 
     embedding_size: int = Field(128, ge=4)
     layers: int = Field(2, ge=1)
@@ -57,6 +59,7 @@ class SequenceConfig(CandidateConfig, RobustnessOptions, FusionOptions):
     history_dropout: float = Field(0.1, ge=0, lt=1)
     other_domain_share: float = Field(0.3, ge=0, le=1)
     half_lives: tuple[Annotated[float, Field(gt=0)], ...] = (3.0, 15.0, 90.0)
+    precision: Precision = "auto"
 
 
 class _Net(nn.Module):
@@ -140,7 +143,7 @@ class Sequence(Candidate):
             {"params": [named[n] for n in decayed], "weight_decay": c.weight_decay},
             {"params": [p for n, p in named.items() if n not in decayed], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=c.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=c.learning_rate, fused=True)
         steps = c.epochs * -(-len(recent) // c.batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, c.learning_rate, max(steps, 2), pct_start=0.1
@@ -148,7 +151,8 @@ class Sequence(Candidate):
         self.net.train()
         for _ in range(c.epochs):
             for rows in batches(len(recent), c.batch_size, rng, recent.lengths):
-                loss = self._loss(recent.take(rows), vectors, rng)
+                with mixed_precision(c.precision):
+                    loss = self._loss(recent.take(rows), vectors, rng)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
