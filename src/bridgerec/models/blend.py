@@ -65,6 +65,7 @@ class Blend(Candidate):
             raise ArtifactError("a blend needs trained members and people in validation.")
         self._shape(training.catalogue.domains, training.catalogue.offsets)
         self.catalogue = training.catalogue.fingerprint
+        self.event_kinds = training.event_kinds
         self.members = dict(sorted(members.items()))  # as JSON keeps them: weights go by place
         self.trends = Trends.fit(training, (HALF_LIFE,))
         self.mixtures: dict[str, list[Mixture]] = {}

@@ -64,5 +64,5 @@ class Ensemble(Candidate):
     def restore(self, arrays: Arrays) -> None:
         for i, copy in enumerate(self.copies):
             copy._shape(self.domains, self.offsets)
-            copy.catalogue = self.catalogue
+            copy.catalogue, copy.event_kinds = self.catalogue, self.event_kinds
             copy.restore(under(arrays, f"{i}/"))
