@@ -94,6 +94,11 @@ class Candidate(ABC):
         return np.searchsorted(self.offsets, items, side="right") - 1
 
     @property
+    def tells_kinds(self) -> bool:
+        """Whether `Histories.wanted` makes a difference."""
+        return False
+
+    @property
     def n_items(self) -> int:
         return int(self.offsets[-1])
 

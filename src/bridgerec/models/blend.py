@@ -87,6 +87,10 @@ class Blend(Candidate):
             usual.append(found.weights(choices.segment, choices.features).mean(0))
         self._drop(np.max([w / w.max() for w in usual], axis=0) >= self.config.least)
 
+    @property
+    def tells_kinds(self) -> bool:
+        return any(member.tells_kinds for member in self.members.values())
+
     def refresh(self, known: Training) -> None:
         self.trends = Trends.fit(known, (HALF_LIFE,))
         for member in self.members.values():

@@ -46,6 +46,10 @@ class Ensemble(Candidate):
         for copy in self.copies:
             copy.train(training)
 
+    @property
+    def tells_kinds(self) -> bool:
+        return any(copy.tells_kinds for copy in self.copies)
+
     def refresh(self, known: Training) -> None:
         for copy in self.copies:
             copy.update(known)

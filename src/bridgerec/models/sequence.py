@@ -135,6 +135,10 @@ class Sequence(Candidate):
         c = self.config
         return len(self.event_kinds) if c.event_input or c.asks_kinds else 0
 
+    @property
+    def tells_kinds(self) -> bool:
+        return bool(self._kinds and self.config.asks_kinds)
+
     def refresh(self, known: Training) -> None:
         count = np.bincount(known.histories.items, minlength=self.n_items)
         self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
@@ -256,7 +260,7 @@ class Sequence(Candidate):
             every = torch.logaddexp(torch.logsumexp(logits, 1), positive)
             total = total + ((every - positive) * weight).sum()
             weights = weights + weight.sum()
-            if self.net.events is not None and c.asks_kinds:
+            if self.net.events is not None and self.tells_kinds:
                 what = drawn.happened.gather(1, coming.clamp(min=0))[asked]
                 logits = self.net.events(d, users, mine)
                 unlike = unlike + F.cross_entropy(logits, what, ignore_index=-1, reduction="sum")
@@ -318,7 +322,7 @@ class Sequence(Candidate):
             lift = torch.from_numpy(self.trends.lift(weights, histories.moment, block))
             scores += prior(d, timed, last, warm, self.log_popularity[None, block], lift)
             events, wanted = self.net.events, histories.wanted
-            if events is not None and self.config.asks_kinds and wanted is not None:
+            if events is not None and self.tells_kinds and wanted is not None:
                 scores += events.wanted(d, users, self.items[block], torch.from_numpy(wanted))
         return np.asarray(scores.numpy(), dtype=np.float32)
 
