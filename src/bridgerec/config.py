@@ -208,9 +208,11 @@ class Embed(Strict):
 
 
 class Compression(Strict):
-    """How a trained model is kept, and judged: the `precision` of its large arrays."""
+    """How a trained model is kept, and judged: the `precision` of its large arrays, and the share
+    of each of their rows that is left after pruning, the largest entries."""
 
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    keep: float = Field(1.0, gt=0, le=1)
 
 
 def wrong_keys(error: ValidationError) -> str:

@@ -55,7 +55,7 @@ def test_reasons_name_history_and_moves(known: Recommender, user: str) -> None:
     assert all(item["explanation"] is None for item in ask(known, user))
     told = ask(known, user, explain=True, diversity=0.8)
     row = known.people.row(None, user)
-    met = {known.shelf.columns["item_id"][i] for i, _ in known.people.packaged(row)}
+    met = {known.shelf.columns["item_id"][entry.item] for entry in known.people.packaged(row)}
     named = [b for item in told for b in item["explanation"]["because"]]
     assert named
     assert {b["item_id"] for b in named} <= met

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from bridgerec.data.dataset import Catalogue, Histories, Training
+from bridgerec.errors import ConfigError
 from bridgerec.models.base import Candidate, CandidateConfig
 from bridgerec.models.ease import EASE
 from bridgerec.models.popularity import Popularity
+from bridgerec.models.sequence import Sequence, SequenceConfig
 from bridgerec.runtime import write_json
 from bridgerec.serving.additions import nearest
 from bridgerec.serving.app import make_app
@@ -26,7 +28,7 @@ from bridgerec.serving.live import Live
 from bridgerec.serving.people import People
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.ranker import Recommender, merge, standardised, top_k
-from bridgerec.serving.schemas import Filters, RecommendRequest
+from bridgerec.serving.schemas import Filters, HistoryItem, RecommendRequest
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
 
@@ -196,11 +198,71 @@ def test_live_events_count_like_stored_ones(recommender: Recommender, training: 
     assert again["items"] == stored["items"]
 
 
+@pytest.fixture(scope="module")
+def teller(training: Training) -> Sequence:
+    """Knows bought items (odd ones) from liked ones."""
+    kind = (training.histories.items % 2).astype(np.int8)
+    told = replace(training.histories, event_kind=kind)
+    config = SequenceConfig(
+        embedding_size=16, epochs=12, batch_size=32, learning_rate=0.02,
+        event_input=True, event_weight=0.5,
+    )  # fmt: skip
+    model = Sequence(config, seed=3)
+    model.train(replace(training, histories=told, event_kinds=("like", "purchase")))
+    return model
+
+
+@pytest.fixture
+def telling(recommender: Recommender, teller: Sequence, training: Training) -> Recommender:
+    kind = (training.histories.items % 2).astype(np.int8)
+    stored = replace(training.histories, event_kind=kind)
+    people = replace(recommender.people, stored=stored, kinds={"like": 2.0, "purchase": 3.0})
+    return replace(recommender, people=people, models={**recommender.models, "warm": teller})
+
+
+def test_who_asks_for_purchases_gets_what_is_bought(telling: Recommender) -> None:
+    asked = {"target": "right", "user_id": "u3", "k": 5, "exclude_seen": False}
+    found = {k: telling.recommend({**asked, "kind": k}) for k in ("like", "purchase")}
+    bought = {k: [int(i[1:]) % 2 for i in ids(answer)] for k, answer in found.items()}
+    assert sum(bought["purchase"]) >= 4
+    assert sum(bought["like"]) <= 1
+    assert found["like"]["notes"] == []
+    nobody = telling.recommend({"target": "right", "kind": "like"})
+    assert "popularity does not tell kinds of events apart" in nobody["notes"][0]
+    with pytest.raises(ConfigError, match=r"unknown kind of event 'gift'.*purchase"):
+        telling.recommend({**asked, "kind": "gift"})
+
+
+def test_kinds_come_from_the_release_from_events_and_with_the_request(
+    telling: Recommender, recommender: Recommender
+) -> None:
+    people, shelf = telling.people, telling.shelf
+    own = [entry.item for entry in people.packaged(0)]
+    first, second = own[:2]
+    free = [i for i in range(60) if i not in own]
+    view = View(
+        (Event("e", "u0", "left" if first < 30 else "right", f"i{first}", 10**12, "purchase"),)
+    )
+    sent = [
+        HistoryItem(domain="left" if i < 30 else "right", item_id=f"i{i}", kind=kind)
+        for i, kind in ((second, "like"), (free[0], "gift"), (free[1], None))
+    ]
+    past = people.past(shelf, view, sent, None, "u0").histories
+    assert past.event_kind is not None
+    found = dict(zip(past.items.tolist(), past.event_kind.tolist(), strict=True))
+    assert found[first] == 1
+    assert found[second] == second % 2  # a like later does not undo a purchase
+    assert found[free[0]] == found[free[1]] == -1
+    assert all(found[i] == i % 2 for i in own[2:])
+    silent = recommender.people.past(shelf, view, sent, None, "u0").histories
+    assert silent.event_kind is None
+
+
 def test_events_keep_their_place_in_time(recommender: Recommender) -> None:
     people, shelf = recommender.people, recommender.shelf
     packaged = people.packaged(0)
     middle = (packaged[3][1] + packaged[4][1]) // 2
-    item = next(i for i in range(30) if i not in dict(packaged))
+    item = next(i for i in range(30) if i not in {entry.item for entry in packaged})
     view = View((Event("e", "u0", "left", f"i{item}", middle),))
     past = people.past(shelf, view, [], None, "u0")
     assert past.items.tolist().index(item) == 4
@@ -283,8 +345,8 @@ def test_the_baseline_answers_where_the_model_cannot(
     assert answer["route"] == "fallback"
     assert answer["candidate"] == "popularity"
     assert word in answer["notes"][-1]
-    seen = set(recommender.people.packaged(3))
-    assert not set(ids(answer)) & {f"i{i}" for i, _ in seen}
+    seen = {entry.item for entry in recommender.people.packaged(3)}
+    assert not set(ids(answer)) & {f"i{i}" for i in seen}
     plain = recommender.recommend({"target": "right", "k": 60})
     assert ids(answer) == [i for i in ids(plain) if i in ids(answer)]
 

@@ -7,10 +7,10 @@ asked for the next item of *each* domain, through that domain's own head, so tha
 carried over from whatever came last; with `history_dropout` it is asked for a domain of which it
 may see nothing (the cold-start road).  Softmax over all items of the domain, or over logQ-corrected
 shared negatives (`training.losses.draw`).  Off at weight 0: agreement of augmented views (CL4SRec,
-Xie et al., ICDE 2022) and adversarial training.
+Xie et al., ICDE 2022), adversarial training, and the kinds of events (`training.event_kinds`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -27,6 +27,7 @@ from bridgerec.models.transformer import CausalTransformer
 from bridgerec.models.trends import Trends
 from bridgerec.training.adversarial import adversarial
 from bridgerec.training.augment import augment
+from bridgerec.training.event_kinds import HIDDEN, EventKinds, EventOptions, table_of
 from bridgerec.training.fusion import FusionOptions, fusion
 from bridgerec.training.losses import draw, info_nce
 from bridgerec.training.precision import Precision, mixed_precision
@@ -38,7 +39,7 @@ from bridgerec.training.sequences import batches, padded
 PAUSES = 32  # classes of the time since the entry before
 
 
-class SequenceConfig(CandidateConfig, RobustnessOptions, FusionOptions):
+class SequenceConfig(CandidateConfig, RobustnessOptions, FusionOptions, EventOptions):
     """`other_domain_share` of the places ask for a domain that does not come next, too;
     `history_dropout` of the people are asked for a domain of which they may show nothing.
     `half_lives` in days of the trends that the model knows (`models.trends`); `precision` of the
@@ -67,7 +68,7 @@ class _Net(nn.Module):
 
     def __init__(
         self, config: SequenceConfig, n_items: int, n_domains: int, width: int,
-        images: Images | None = None, seed: int = 0,
+        images: Images | None = None, seed: int = 0, kinds: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         size, trends = config.embedding_size, len(config.half_lives)
@@ -80,6 +81,7 @@ class _Net(nn.Module):
         self.head = nn.Parameter(torch.eye(size).repeat(n_domains, 1, 1))
         self.prior = Prior(n_domains, trends, size)
         self.fusion = fusion(images, config, width, size, seed)
+        self.events = EventKinds(kinds, n_domains, size) if kinds else None
 
     def content(self, vectors: Tensor, items: Tensor) -> Tensor:
         """What texts and pictures tell of the items numbered `items`, (n, size)."""
@@ -89,7 +91,10 @@ class _Net(nn.Module):
     def entries(self, items: Tensor, told: "_Told") -> Tensor:
         """What attention reads: (batch, length, size) from unit item vectors."""
         scaled = items * items.shape[2] ** 0.5
-        return scaled + self.kind[told.kind] + self.pause[told.pause] + told.trends @ self.trendy
+        found = scaled + self.kind[told.kind] + self.pause[told.pause] + told.trends @ self.trendy
+        if self.events is None or told.event_kind is None:
+            return found
+        return found + self.events.entry[told.event_kind]
 
 
 class Sequence(Candidate):
@@ -119,13 +124,23 @@ class Sequence(Candidate):
             torch.manual_seed(self.seed)
             self.net = _Net(
                 self.config, self.n_items, len(self.domains), vectors.shape[1],
-                training.images, self.seed,
+                training.images, self.seed, self._kinds,
             )  # fmt: skip
             self._learn(training.histories.last(self.config.max_history), vectors)
         self.net.eval()
         with torch.no_grad():
             content = self.net.content(vectors, torch.arange(self.n_items))
             self.items = F.normalize(content + self.net.residual, dim=1)
+
+    @property
+    def _kinds(self) -> int:
+        """How many kinds of events it tells apart."""
+        c = self.config
+        return len(self.event_kinds) if c.event_input or c.asks_kinds else 0
+
+    @property
+    def tells_kinds(self) -> bool:
+        return bool(self._kinds and self.config.asks_kinds)
 
     def refresh(self, known: Training) -> None:
         count = np.bincount(known.histories.items, minlength=self.n_items)
@@ -173,6 +188,10 @@ class Sequence(Candidate):
         table, strength = (torch.from_numpy(part) for part in padded(rows))
         real = table >= 0
         told = self._told(rows, table)
+        happened = torch.from_numpy(table_of(rows, table.shape))
+        if told.event_kind is not None:
+            silent = torch.from_numpy(rng.random((len(table), 1)) < HIDDEN)
+            told = replace(told, event_kind=torch.where(silent, -1, told.event_kind))
         timed = int(rng.random() < 0.5)
         moment = torch.from_numpy(self._moments(_times(rows, table.shape[1]), timed, rng))
         negatives = [self._negatives(d, rng) for d in self.domains]
@@ -184,7 +203,7 @@ class Sequence(Candidate):
         shut = torch.from_numpy(rng.integers(0, n_domains, len(table)))
         shut = torch.where(torch.from_numpy(rng.random(len(table)) < c.history_dropout), shut, -1)
         views = [augment(rows, c.augmentation, rng) for _ in range(2 if c.view_weight else 0)]
-        drawn = _Drawn(table, strength, told, timed, moment, negatives, used, place, shut)
+        drawn = _Drawn(table, strength, told, timed, moment, negatives, used, place, shut, happened)
         items = F.normalize(own, dim=1)
         loss = adversarial(
             lambda moved: self._next_item(moved, drawn),
@@ -221,6 +240,7 @@ class Sequence(Candidate):
         states = self.net.sequence(self.net.entries(entries, told), hidden)[:, :-1]
         prior, popular = self.net.prior, self.log_popularity
         total, weights = torch.zeros(()), torch.zeros(())
+        unlike, known = torch.zeros(()), 0
         for d in range(n_domains):
             coming = _next_of(kind == d)
             asked = (coming >= 0) & ((shut == -1) | (shut == d))[:, None]
@@ -244,7 +264,15 @@ class Sequence(Candidate):
             every = torch.logaddexp(torch.logsumexp(logits, 1), positive)
             total = total + ((every - positive) * weight).sum()
             weights = weights + weight.sum()
-        return total / weights.clamp(min=1e-9)
+            if self.net.events is not None and self.tells_kinds:
+                what = drawn.happened.gather(1, coming.clamp(min=0))[asked]
+                logits = self.net.events(d, users, mine)
+                unlike = unlike + F.cross_entropy(logits, what, ignore_index=-1, reduction="sum")
+                known += int((what >= 0).sum())
+        loss = total / weights.clamp(min=1e-9)
+        if self.net.events is None or not known:
+            return loss
+        return self.net.events.joined(loss, unlike / known, c.event_weight)
 
     def _told(self, rows: Histories, table: Tensor) -> "_Told":
         """What is known of the entries of `table`, `padded` from `rows`."""
@@ -262,6 +290,9 @@ class Sequence(Candidate):
             torch.stack(trends, -1).view(*known.shape, -1)
             if trends
             else torch.zeros(*known.shape, 0),
+            torch.from_numpy(table_of(rows, known.shape))
+            if self._kinds and self.config.event_input
+            else None,
         )
 
     def _moments(
@@ -294,6 +325,9 @@ class Sequence(Candidate):
             weights = prior.trend[timed, d].numpy()
             lift = torch.from_numpy(self.trends.lift(weights, histories.moment, block))
             scores += prior(d, timed, last, warm, self.log_popularity[None, block], lift)
+            events, wanted = self.net.events, histories.wanted
+            if events is not None and self.tells_kinds and wanted is not None:
+                scores += events.wanted(d, users, self.items[block], torch.from_numpy(wanted))
         return np.asarray(scores.numpy(), dtype=np.float32)
 
     def arrays(self) -> Arrays:
@@ -308,7 +342,8 @@ class Sequence(Candidate):
         self.trends = Trends.of(under(arrays, "trends/"))
         tensors = {n: torch.from_numpy(a) for n, a in arrays.items() if not n.startswith("trends/")}
         self.items, self.log_popularity = tensors.pop("items"), tensors.pop("log_popularity")
-        self.net = _Net(self.config, 0, len(self.domains), 1)  # the items are finished
+        # the items are finished
+        self.net = _Net(self.config, 0, len(self.domains), 1, kinds=self._kinds)
         self.net.load_state_dict(tensors, strict=False)
         self.net.eval()
 
@@ -316,19 +351,22 @@ class Sequence(Candidate):
 @dataclass(frozen=True)
 class _Told:
     """Of each entry (batch, length): its domain, the class of its pause, the row of the trends'
-    tables at its time, and what the trends said of it then (batch, length, half-lives)."""
+    tables at its time, what the trends said of it then (batch, length, half-lives), and, if the
+    model is to know, the kind of event, -1 where it is not told."""
 
     kind: Tensor
     pause: Tensor
     moment: Tensor
     trends: Tensor
+    event_kind: Tensor | None
 
 
 @dataclass(frozen=True)
 class _Drawn:
     """A batch's questions: its `padded` items and their strengths, what is `told` of them, when
     they are asked for; each domain's negatives; the items `used` (rising) and where in them those
-    of the table and of the negatives are; the domain `shut` off for each person, or -1."""
+    of the table and of the negatives are; the domain `shut` off for each person, or -1; what
+    `happened` to each item."""
 
     table: Tensor
     strength: Tensor
@@ -339,6 +377,7 @@ class _Drawn:
     used: Tensor
     place: Tensor
     shut: Tensor
+    happened: Tensor
 
 
 def _times(histories: Histories, length: int) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from bridgerec.runtime import read_json
 from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.finishing import Finishing
-from bridgerec.serving.people import Past, People, history
+from bridgerec.serving.people import Entry, Past, People, history
 from bridgerec.serving.problems import new_id
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.schemas import Filters, RecommendRequest, Route, targets_of
@@ -108,6 +108,7 @@ class Recommender:
             user_index={user: i for i, user in enumerate(users)},
             account_index={(d, a): user for d, a, user in accounts.iter_rows()},
             names=users,
+            kinds=manifest.get("event_kinds", {}),
         )
         born = first_met(people.stored, len(catalogue))
         shelf = Shelf(catalogue, folder / "vectors.safetensors", born, folder / "pictures.zip")
@@ -124,7 +125,7 @@ class Recommender:
 
     def warm(self) -> None:
         """Ask every model once, so that no request waits for what they load on first use."""
-        asked = history([(0, 0)], self.people.clock)
+        asked = history([Entry(0, 0)], self.people.clock)
         for model in set(self.models.values()):
             for target in self.shelf.catalogue.domains:
                 model.score(asked, target)
@@ -148,23 +149,44 @@ class Recommender:
         """Find the person, the history and the route to each target.
 
         Raises:
-            ConfigError: a target is unknown, or k or the history is too long.
+            ConfigError: a target or kind is unknown, or k or the history is too long.
         """
         self.check(request.target, request.k, request.history)
+        wanted = self._kind(request.kind)
         past = self.people.past(
             self.shelf, view, request.history, request.user_domain, request.user_id
         )
         asked, longest = past.histories, self.service["max_history"]
         if len(asked.items) > longest:
             asked = asked.last(longest)
+        if wanted is not None:
+            asked = replace(asked, wanted=np.array([wanted], dtype=np.int8))
         domains = self.shelf.domains
         inside = {domains[item] for item in past.items.tolist()}
         parts = []
         for target in targets_of(request.target):
             route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
+        notes = past.notes
+        if wanted is not None:
+            deaf = dict.fromkeys(p.name for p in parts if not p.model.tells_kinds)
+            notes += tuple(
+                f"{n} does not tell kinds of events apart; `kind` is ignored" for n in deaf
+            )
         request_id = request_id or new_id()
-        return Question(request, request_id, past, tuple(parts), notes=past.notes)
+        return Question(request, request_id, past, tuple(parts), notes=notes)
+
+    def _kind(self, kind: str | None) -> int | None:
+        """The number of a kind of event.
+
+        Raises:
+            ConfigError: the release knows no such kind.
+        """
+        known = self.people.kind_index
+        if kind is not None and kind not in known:
+            kinds = f"the kinds are {list(known)}" if known else "its tables have no kinds"
+            raise ConfigError(f"unknown kind of event {kind!r}; {kinds}")
+        return None if kind is None else known[kind]
 
     def jobs(self, question: Question) -> list[Job]:
         """What the models are asked: short lists where nothing that follows needs all scores."""

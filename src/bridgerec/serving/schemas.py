@@ -42,11 +42,13 @@ def _examples(*examples: dict[str, Any]) -> ConfigDict:
 
 
 class HistoryItem(Strict):
-    """One thing a person liked, in any domain; `timestamp` in seconds, if it is known when."""
+    """One thing a person met, in any domain; `timestamp` in seconds, if it is known when, and
+    `kind` of event (view, purchase, …), if it is known what happened."""
 
     domain: Name
     item_id: Id
     timestamp: Moment | None = None
+    kind: Name | None = None
 
 
 class Filters(Strict):
@@ -108,6 +110,9 @@ class RecommendRequest(Person):
     diversity: float = Field(0, ge=0, le=1, description="0: the model's own order.")
     explain: bool = False
     wish: Free | None = Field(None, description="The person's own words, mixed in.")
+    kind: Name | None = Field(
+        None, description="What is to happen next, such as purchase; left out: anything."
+    )
 
 
 class BatchRequest(Strict):
