@@ -24,6 +24,10 @@ FORMS = (
     Compression(),
     Compression(precision="bfloat16"),
     Compression(precision="int8"),
+    Compression(keep=0.5),
+    Compression(precision="int8", keep=0.5),
+    Compression(precision="int8", keep=0.2),
+    Compression(precision="int8", keep=0.1),
 )
 
 
@@ -53,7 +57,7 @@ def main() -> None:
             original = found if original is None else original
             gap = bootstrap.difference(found, original)
             print(
-                f"| {target} | {form.precision} | {size:.1f} | {spent:.2f} | {found.mean():.4f} "
+                f"| {target} | {form.precision}, {form.keep:.0%} kept | {size:.1f} | {spent:.2f} | {found.mean():.4f} "
                 f"| {gap.mean:+.5f} [{gap.low:+.5f}, {gap.high:+.5f}] |",
                 flush=True,
             )
