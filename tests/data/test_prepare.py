@@ -42,7 +42,7 @@ def events(draw: st.DrawFn) -> Events:
 def test_no_split_leaks(found: Events) -> None:
     """The rules of each protocol, written down a second time in plain Python."""
     params = Params.model_validate(small_params())
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     assert len(set(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))) == len(pairs.user)
     assert pairs.timestamp is not None
     for split in assign(found, pairs, CATALOGUE, params):
@@ -76,12 +76,12 @@ def test_no_split_leaks(found: Events) -> None:
 def test_weights_tell_nothing_of_the_future(found: Events) -> None:
     """Changing events after the cut must not change any training weight."""
     params = Params.model_validate(small_params())
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     split = assign(found, pairs, CATALOGUE, params)[0]
     assert found.timestamp is not None
     late = found.timestamp >= split.info["cuts"][0]
     louder = replace(found, weight=np.where(late, found.weight * 7, found.weight))
-    again = assign(louder, collapse(louder, 10), CATALOGUE, params)[0]
+    again = assign(louder, collapse(louder), CATALOGUE, params)[0]
     assert np.array_equal(split.weight[split.part == 0], again.weight[again.part == 0])
 
 
@@ -113,7 +113,7 @@ def test_leakage_is_noticed(name: str) -> None:
         np.tile(np.arange(10), 8),
         np.ones(80, dtype=np.float32),
     )
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     splits = assign(found, pairs, CATALOGUE, Params.model_validate(small_params()))
     split = next(s for s in splits if s.name == name)
     part = split.part.copy()
@@ -140,7 +140,7 @@ def test_weights_sum_the_events_of_the_same_part() -> None:
         np.arange(6),
         np.array([1, 3, 1, 1, 1, 100], dtype=np.float32),
     )
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     assert pairs.item.tolist() == [0, 5, 1, 6]
     last = next(
         s
@@ -271,7 +271,7 @@ def test_split_hash_follows_the_split() -> None:
         np.tile(np.arange(8), 6),
         np.ones(48, dtype=np.float32),
     )
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     splits = assign(found, pairs, CATALOGUE, Params.model_validate(small_params()))
     hashes = [split_hash(s, pairs) for s in splits]
     assert len(set(hashes)) == len(hashes)
@@ -305,7 +305,7 @@ def test_collapse_joins_the_events_of_a_pair(found: Events) -> None:
     rows: dict[tuple[int, int], list[int]] = {}
     for row, pair in enumerate(zip(found.user.tolist(), found.item.tolist(), strict=True)):
         rows.setdefault(pair, []).append(row)
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     assert list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True)) == list(rows)
     assert pairs.first.tolist() == [own[0] for own in rows.values()]
     assert pairs.weights().tolist() == [found.weight[own].sum() for own in rows.values()]

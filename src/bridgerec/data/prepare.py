@@ -37,7 +37,7 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
     say(f"{len(catalogue):,} items in {len(catalogue.domains)} domains")
     people, events, counts = encode_events(workspace, params, catalogue)
     say(f"{len(events.user):,} events of {len(people):,} people")
-    pairs = collapse(events, len(catalogue))
+    pairs = collapse(events)
     say(f"{len(pairs.user):,} distinct (person, item) pairs")
     splits = assign(events, pairs, catalogue, params)
     suspicious = None

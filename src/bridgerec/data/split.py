@@ -77,13 +77,17 @@ class Assignment:
     kind: NDArray[np.int8] | None = None
 
 
-def collapse(events: Events, n_items: int) -> Pairs:
+def collapse(events: Events) -> Pairs:
     """Join the events of each (person, item)."""
-    key = events.user.astype(np.int64) * n_items + events.item
-    order = stable_order(key)  # equal keys become neighbours, the earlier event first
-    key = key[order]
-    again = np.flatnonzero(key[1:] == key[:-1]) + 1
-    del key
+    # events are sorted by person and time already: now equal pairs are neighbours, the earlier
+    # event first
+    order = stable_order(events.item)
+    user = events.user[order]
+    same = user[1:] == user[:-1]
+    ends = np.cumsum(np.bincount(events.item))
+    same[ends[(ends > 0) & (ends < len(order))] - 1] = False
+    again = np.flatnonzero(same) + 1
+    del user, same
     is_first = np.ones(len(order), dtype=bool)
     is_first[order[again]] = False
     first = np.flatnonzero(is_first)
@@ -97,7 +101,7 @@ def collapse(events: Events, n_items: int) -> Pairs:
         events.item[first],
         time,
         first,
-        order[again],
+        order[again].astype(np.int64),
         pair_of_repeat,
         events.weight,
         events.kind,
