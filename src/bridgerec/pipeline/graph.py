@@ -1,17 +1,15 @@
 """DVC's own graph, and one of its stages at a time: what the Prefect flow is made of."""
 
 import os
-import subprocess
-import sys
-from collections import deque
 from collections.abc import Callable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from bridgerec.errors import BridgeRecError, ConfigError
+from bridgerec.pipeline.command import dvc
+from bridgerec.progress import PROGRESS
 
 BUSY = ("Unable to acquire lock", "it is being blocked by")  # DVC's lock, DVC's rwlock
-KEPT_LINES = 25
 
 
 class Busy(BridgeRecError):
@@ -90,34 +88,17 @@ def reproduce(
         Busy: another DVC process holds the lock.
         BridgeRecError: the stage failed; the message ends with the stage's own last lines.
     """
-    # `bridgerec` and `dvc` of this environment, whether or not it is activated
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] * force), stage],
-        cwd=root,
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "true"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+    code, output = dvc(
+        root,
+        "repro",
+        "--single-item",
+        *(["--force"] * force),
+        stage,
+        say=say,
+        around={PROGRESS: "1"},
     )
-    last: deque[str] = deque(maxlen=KEPT_LINES)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if text := line.rstrip():
-                last.append(text)
-                say(text)
-        code = process.wait()
-    finally:
-        if process.poll() is None:  # the flow was cancelled
-            process.terminate()
-            process.wait()
     if code == 0:
         return
-    output = "\n".join(last)
     if any(sign in output for sign in BUSY):
         raise Busy(f"stage {stage}: another DVC process is at work in {root}; try again later.")
     raise BridgeRecError(
