@@ -1,13 +1,12 @@
 """A toy DVC workspace of tiny stages."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from helpers import dvc, small_params
+from helpers import dvc, git, small_params
 
 PIPELINE = """
 stages:
@@ -66,10 +65,10 @@ stages:
     deps: [embedded.txt]
     params: ["models.${{item.candidate}}"]
     outs: ["trained-${{item.candidate}}.txt"]
-  evaluate:
+  judge:
     cmd: {python} judge.py
     params: [candidates, targets]
-    deps: [embedded.txt]
+    deps: [trained-popularity.txt]
     outs: [reports/evaluation]
 metrics: [reports/evaluation/summary.json]
 """
@@ -82,12 +81,6 @@ result = {c: {"ndcg@10": len(c) / 100} for c in params["candidates"]}
 summary = {"test": {"temporal": {t: result for t in params["targets"]}}}
 (out / "summary.json").write_text(json.dumps(summary))
 """
-
-
-def git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -104,7 +97,10 @@ def kept_in_git(tmp_path: Path) -> Path:
         "item_knn": {"use": "bridgerec.models.item_knn:ItemKNN"},
     }
     params = small_params(
-        candidates=list(models), models=models, targets=["left", "right"], embed={"fields": ["title"]}
+        candidates=list(models),
+        models=models,
+        targets=["left", "right"],
+        embed={"fields": ["title"]},
     )
     text = "# chosen with care\n" + yaml.safe_dump(params)
     (root / "params.yaml").write_text(text)

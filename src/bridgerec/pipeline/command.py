@@ -70,7 +70,9 @@ def _ask(request: bytes) -> tuple[int, int]:
             for attempt in range(2):
                 server = _server(afresh=attempt > 0)
                 try:
-                    socket.send_fds(server, [len(request).to_bytes(4, "big")], [w for _, w in pipes])
+                    socket.send_fds(
+                        server, [len(request).to_bytes(4, "big")], [w for _, w in pipes]
+                    )
                     server.sendall(request)
                     break
                 except OSError as error:  # it was killed

@@ -17,16 +17,12 @@ from bridgerec.config import load_params
 from bridgerec.errors import BridgeRecError, ConfigError
 from bridgerec.pipeline.command import Say, dvc
 from bridgerec.pipeline.git import author, git, run_git
-from bridgerec.pipeline.graph import Busy
+from bridgerec.pipeline.graph import Busy, Unreachable
 from bridgerec.pipeline.overrides import Overrides
 
 TRACKED = ("params.yaml", "dvc.yaml", "data.dvc")
 SHARED = ("artifacts/cache", "artifacts/tuning")  # by content, or made to be gone on with
 ROOMS = Path(".dvc", "tmp", "bridgerec")  # where neither git nor DVC looks
-
-
-class Unreachable(BridgeRecError):
-    """The remote storage did not answer; trying again later may help."""
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,14 @@ import os
 import signal
 import socket
 import sys
+from importlib import import_module
 from typing import Any
 
 
 def main(number: int) -> None:
     """Serve the socket `number` until the other end is closed."""
-    import dvc.cli
-    import dvc.cli.parser  # all commands
-    import dvc.repo.reproduce
-    import dvc.stage.run
-
+    for module in ("dvc.cli.parser", "dvc.repo.reproduce", "dvc.stage.run"):
+        import_module(module)  # with all that they import
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     gc.collect()

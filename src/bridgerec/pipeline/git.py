@@ -17,9 +17,7 @@ def run_git(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """
     around = {k: v for k, v in os.environ.items() if k not in OTHERS}
     try:
-        return subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, text=True, env=around
-        )
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, env=around)
     except FileNotFoundError as error:
         raise ConfigError("git is not installed, and experiments are kept by it.") from error
 

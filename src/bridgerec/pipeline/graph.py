@@ -1,7 +1,7 @@
 """DVC's own graph, and one of its stages at a time: what the Prefect flow is made of."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -9,11 +9,20 @@ from bridgerec.errors import BridgeRecError, ConfigError
 from bridgerec.pipeline.command import dvc
 from bridgerec.progress import PROGRESS
 
+NETWORK = (
+    *("Temporary failure in name resolution", "Connection reset by peer", "Connection refused"),
+    *("Connection aborted", "Read timed out", "Connection timed out", "Max retries exceeded"),
+    *("429 Client Error", "502 Server Error", "503 Server Error", "504 Server Error"),
+)
 BUSY = ("Unable to acquire lock", "it is being blocked by")  # DVC's lock, DVC's rwlock
 
 
 class Busy(BridgeRecError):
     """Another DVC process holds the lock; trying again later helps."""
+
+
+class Unreachable(BridgeRecError):
+    """Another machine did not answer; trying again later may help."""
 
 
 def stages(root: Path) -> dict[str, set[str]]:
@@ -79,6 +88,40 @@ def needed(graph: dict[str, set[str]], wanted: list[str] | None) -> dict[str, se
     return {stage: before for stage, before in graph.items() if stage in kept}
 
 
+def changed(root: Path) -> set[str]:
+    """The stages of which DVC sees that something changed; those that need them may follow.
+
+    Where DVC cannot tell, because another process holds its lock, all of them.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            names = {s.addressing: _address(s, root) for s in repo.index.stages if s.cmd}
+            found = repo.status()
+            return {names[told] for told in found if told in names}
+    except LockError:
+        return set(stages(root))
+    except DvcException as error:
+        raise ConfigError(f"{root}: DVC cannot tell what changed: {error}") from error
+
+
+def with_searches(
+    graph: dict[str, set[str]], candidates: Iterable[str], prefix: str
+) -> dict[str, set[str]]:
+    """The graph with a node `PREFIXcandidate` before the training of each of them that it has."""
+    found: dict[str, set[str]] = {}
+    wanted = {f"train@{candidate}": f"{prefix}{candidate}" for candidate in candidates}
+    for stage, before in graph.items():
+        if stage in wanted:
+            found[wanted[stage]] = set(before)
+            before = {*before, wanted[stage]}
+        found[stage] = before
+    return found
+
+
 def reproduce(
     root: Path, stage: str, say: Callable[[str], None] = print, force: bool = False
 ) -> None:
@@ -86,6 +129,7 @@ def reproduce(
 
     Raises:
         Busy: another DVC process holds the lock.
+        Unreachable: the network failed the stage.
         BridgeRecError: the stage failed; the message ends with the stage's own last lines.
     """
     code, output = dvc(
@@ -101,7 +145,8 @@ def reproduce(
         return
     if any(sign in output for sign in BUSY):
         raise Busy(f"stage {stage}: another DVC process is at work in {root}; try again later.")
-    raise BridgeRecError(
+    kind = Unreachable if any(sign in output for sign in NETWORK) else BridgeRecError
+    raise kind(
         f"stage {stage} failed in {root}. Correct the cause and run again; what finished is kept. "
         f"Its last lines:\n{output}"
     )

@@ -10,6 +10,16 @@ from bridgerec.errors import ConfigError
 from bridgerec.runtime import atomic_file
 
 
+def choices(root: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What a form offers, as parts of a JSON schema: domains, and models; both empty where there
+    is no params.yaml that can be read."""
+    try:
+        params = load_params(root / "params.yaml")
+    except ConfigError:
+        return {}, {}
+    return {"enum": list(params.data.domains)}, {"enum": list(params.models)}
+
+
 @dataclass(frozen=True)
 class Overrides:
     """Empty values change nothing.
