@@ -1,5 +1,6 @@
 """A toy DVC workspace of tiny stages."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -83,10 +84,9 @@ summary = {"test": {"temporal": {t: result for t in params["targets"]}}}
 """
 
 
-@pytest.fixture
-def kept_in_git(tmp_path: Path) -> Path:
-    """A workspace of tiny stages in a folder of a git repository, committed."""
-    root = tmp_path / "repository" / "shop"
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("kept") / "repository" / "shop"
     root.mkdir(parents=True)
     git(root.parent, "init", "--quiet")
     git(root, "config", "user.email", "somebody@example.org")
@@ -114,3 +114,10 @@ def kept_in_git(tmp_path: Path) -> Path:
     git(root, "add", ".")
     git(root, "commit", "--quiet", "-m", "a workspace")
     return root
+
+
+@pytest.fixture
+def kept_in_git(original: Path, tmp_path: Path) -> Path:
+    """A workspace of tiny stages in a folder of a git repository, committed."""
+    shutil.copytree(original.parent, tmp_path / "repository", symlinks=True)
+    return tmp_path / "repository" / "shop"

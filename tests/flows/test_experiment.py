@@ -37,9 +37,8 @@ def written(tmp_path: Path) -> Path:
     """Two domains, three models, a blend of two, comments."""
     kinds = ("popularity", "ease", "ials")
     models = {k: {"use": f"bridgerec.models.{k}:{k.title()}"} for k in kinds}
-    params = small_params(
-        candidates=list(kinds), models=models, blend={"members": ["ease", "ials"]}
-    )
+    params = small_params(candidates=list(kinds), models=models, targets=["left", "right"])
+    params["blend"] = {"members": ["ease", "ials"]}
     params["embed"] = {"text": {"model": "one/encoder", "sha256": "0" * 64, "max_length": 7}}
     (tmp_path / "params.yaml").write_text("# kept\n" + yaml.safe_dump(params))
     return tmp_path
@@ -132,6 +131,8 @@ def test_what_a_failed_run_finished_is_not_computed_again(kept_in_git: Path) -> 
 def test_the_data_of_a_tag(kept_in_git: Path, tmp_path: Path) -> None:
     root = kept_in_git
     git(root, "tag", "first")
+    dvc(root, "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    dvc(root, "push", "--quiet")
     (root / "data" / "x.txt").write_text("newer\n")
     with pytest.raises(ConfigError, match="`dvc add data`"):
         check(root, LEFT)
@@ -148,8 +149,6 @@ def test_the_data_of_a_tag(kept_in_git: Path, tmp_path: Path) -> None:
     assert data_of(root, "HEAD") != data_of(root, "first")
 
     # the old files are no longer here, but where they were pushed to
-    dvc(root, "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
-    dvc(root, "push", "--quiet", "--all-commits")
     shutil.rmtree(root / ".dvc" / "cache")
     with experiment(root, "old", first) as found:
         found.take_data()

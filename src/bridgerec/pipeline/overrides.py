@@ -1,6 +1,7 @@
 """What one run of the pipeline changes in params.yaml and data.dvc."""
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class Overrides:
         from ruamel.yaml import YAML
 
         yaml, path = YAML(), root / "params.yaml"
-        yaml.preserve_quotes, yaml.width = True, 100
+        yaml.preserve_quotes, yaml.width = True, 120
         params = yaml.load(path.read_text(encoding="utf-8"))
         self._change(params, load_params(path).gate.baseline)
         text = io.StringIO()
@@ -88,16 +89,33 @@ class Overrides:
 
     def _change(self, params: dict[str, Any], baseline: str) -> None:
         if self.targets:
-            params["targets"] = list(self.targets)
+            _replace(params, "targets", self.targets)
         if self.candidates:
             chosen = list(dict.fromkeys(self.candidates))
-            params["candidates"] = chosen if baseline in chosen else [baseline, *chosen]
+            _replace(params, "candidates", chosen if baseline in chosen else [baseline, *chosen])
             blend = params.get("blend")
             if blend and blend.get("members"):
-                blend["members"] = [m for m in blend["members"] if m in params["candidates"]]
+                _replace(
+                    blend, "members", [m for m in blend["members"] if m in params["candidates"]]
+                )
         if self.encoder:
             text = params.setdefault("embed", {}).setdefault("text", {})
             text["model"] = self.encoder
             text.pop("sha256", None)  # of the other encoder's weights
         if self.trials:
             params.setdefault("tune", {})["trials"] = self.trials
+
+
+def _replace(entries: Any, key: str, values: Iterable[str]) -> None:
+    """Put a list in place of another one, written as that one was; what stands after it (blank
+    lines and comments belong to a list's last value) stays."""
+    from ruamel.yaml.comments import CommentedSeq
+
+    old, new = entries.get(key), CommentedSeq(values)
+    if isinstance(old, CommentedSeq) and old:
+        if old.fa.flow_style():
+            new.fa.set_flow_style()
+        after = old.ca.items.get(len(old) - 1)
+        if after and new:
+            new.ca.items[len(new) - 1] = after
+    entries[key] = new
