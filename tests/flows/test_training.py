@@ -48,8 +48,9 @@ def test_a_failed_stage_stops_only_what_needs_it(toy: Path) -> None:
 
 
 def test_part_of_the_graph_and_artifacts(toy: Path) -> None:
-    from bridgerec.flows.training import training
     from prefect.client.orchestration import get_client
+
+    from bridgerec.flows.training import training
 
     (toy / "reports" / "validation").mkdir(parents=True)
     (toy / "reports" / "validation" / "summary.md").write_text("# All is well\n")
@@ -69,8 +70,9 @@ def test_part_of_the_graph_and_artifacts(toy: Path) -> None:
 
 
 def test_overrides_run_as_an_experiment_and_the_form_says_what_there_is(kept_in_git: Path) -> None:
-    from bridgerec.flows.training import training
     from prefect.client.orchestration import get_client
+
+    from bridgerec.flows.training import training
 
     text = (kept_in_git / "params.yaml").read_text()
     name = training(str(kept_in_git), candidates=["popularity"], targets=["left"], concurrency=2)
@@ -96,8 +98,9 @@ def test_an_override_that_is_wrong_stops_before_anything_runs(kept_in_git: Path)
 
 
 def test_how_far_a_stage_is_becomes_a_bar(toy: Path) -> None:
-    from bridgerec.flows.training import training
     from prefect.client.orchestration import get_client
+
+    from bridgerec.flows.training import training
 
     (toy / "tool.py").write_text((toy / "tool.py").read_text() + PROGRESS)
     training(str(toy), stages=["one"])

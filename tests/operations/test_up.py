@@ -21,7 +21,7 @@ from bridgerec.runtime import write_json
 from helpers import REPOSITORY
 
 pytestmark = pytest.mark.slow
-ANY = {"prefect": 0, "service": 0, "evidently": 0}
+ANY = {"prefect": 0, "service": 0, "evidently": 0, "reports": 0}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_up_status_a_killed_service_up_again_down(copy: Workspace) -> None:
     lines: list[str] = []
     try:
         state = up(copy, ANY, lines.append)
-        assert set(state.parts) == {"prefect", "worker", "service", "evidently"}
+        assert set(state.parts) == {"prefect", "worker", "service", "evidently", "reports"}
         assert "deployments: monitoring, release, training" in lines
         api = f"{state.parts['prefect'].url}/api"
         pages = httpx.get(f"{state.parts['prefect'].url}/ui-settings", timeout=30).json()
