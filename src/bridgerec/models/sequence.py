@@ -25,6 +25,7 @@ from bridgerec.data.dataset import Histories, Images, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.transformer import CausalTransformer
 from bridgerec.models.trends import Trends
+from bridgerec.progress import track
 from bridgerec.training.adversarial import adversarial
 from bridgerec.training.augment import augment
 from bridgerec.training.fusion import FusionOptions, fusion
@@ -146,7 +147,7 @@ class Sequence(Candidate):
             optimizer, c.learning_rate, max(steps, 2), pct_start=0.1
         )
         self.net.train()
-        for _ in range(c.epochs):
+        for _ in track(range(c.epochs), "epochs", terminal=False):
             for rows in batches(len(recent), c.batch_size, rng, recent.lengths):
                 loss = self._loss(recent.take(rows), vectors, rng)
                 optimizer.zero_grad(set_to_none=True)
