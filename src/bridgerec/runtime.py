@@ -43,13 +43,6 @@ def keep_memory() -> None:
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: the heap does not shrink
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 natively (avx512_bf16 or amx_bf16)."""
-    import torch
-
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it on success, remove it on failure."""
@@ -80,6 +73,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def swap_folders(one: Path, other: Path) -> bool:
+    """Let two folders of one file system exchange their names at one stroke; False: this system
+    cannot, and nothing was done."""
+    import ctypes
+
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return not exchange(here, os.fsencode(one), here, os.fsencode(other), both)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from bridgerec.data.dataset import Histories
 from bridgerec.models.sequence_net import Net, SequenceConfig, Told, times
 from bridgerec.models.trends import Trends
+from bridgerec.progress import track
 from bridgerec.training.adversarial import adversarial
 from bridgerec.training.augment import augment
 from bridgerec.training.event_kinds import HIDDEN, table_of
@@ -60,7 +61,7 @@ class NextItem:
             optimizer, c.learning_rate, max(steps, 2), pct_start=0.1
         )
         self.net.train()
-        for _ in range(c.epochs):
+        for _ in track(range(c.epochs), "epochs", terminal=False):
             for rows in batches(len(recent), c.batch_size, rng, recent.lengths):
                 with mixed_precision(c.precision):
                     loss = self._loss(recent.take(rows))

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from bridgerec.runtime import has_bfloat16
+from bridgerec.encoders.processor import has_bfloat16
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
