@@ -22,7 +22,7 @@ TEMPLATES = "bridgerec.templates"
 OWN = ("params.yaml", "dvc.yaml", "bentofile.yaml", "expectations", "data.dvc")
 IGNORED = (
     *("/data", "/artifacts/", "/reports/", "/traffic/", "/releases/", "/state/"),
-    *("/keys.json", "/canary.json", "/.bridgerec/", "/.prefect/"),
+    *("/keys.json", "/canary.json", "/canary.live.json", "/.bridgerec/", "/.prefect/"),
 )
 Tables = tuple[Path, Path]  # interactions, items
 
