@@ -384,7 +384,7 @@ def test_items_of_another_space_are_embedded_again_or_left_out(
     store = open_store(str(tmp_path / "state"))
 
     class Reads(Embedder):
-        async def _ready(self) -> Any: ...
+        async def _ready(self, patience: float | None = None) -> Any: ...
 
         async def vectors(self, texts: Any, domain: Any) -> Any:
             assert (list(texts), domain.tolist()) == (["Old"], [1])

@@ -21,9 +21,11 @@ from bridgerec.models.scores import standardised
 from bridgerec.registry.bundle import check_bundle
 from bridgerec.runtime import read_json
 from bridgerec.serving.batching import Job, Wanted, answer_all
+from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.finishing import Finishing
 from bridgerec.serving.people import Entry, Past, People, history
+from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.problems import new_id
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.schemas import Filters, RecommendRequest, Route, targets_of
@@ -67,6 +69,7 @@ class Question:
     parts: tuple[Part, ...]
     wish: Wish | None = None
     notes: tuple[str, ...] = ()
+    chance: bool = False  # whether `service.exploration` may change the order
 
 
 @dataclass
@@ -82,8 +85,10 @@ class Recommender:
     shelf: Shelf
     folder: Path = field(default_factory=Path)
     finishing: Finishing = field(init=False)
+    chance: Chance | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.chance = Chance.of(self.service.get("exploration"))
         self.finishing = Finishing(self.shelf, self.service)
 
     @classmethod
@@ -111,7 +116,8 @@ class Recommender:
             kinds=manifest.get("event_kinds", {}),
         )
         born = first_met(people.stored, len(catalogue))
-        shelf = Shelf(catalogue, folder / "vectors.safetensors", born, folder / "pictures.zip")
+        pictures = Pictures(folder / "pictures.zip", manifest["release"])
+        shelf = Shelf(catalogue, folder / "vectors.safetensors", born, pictures)
         return cls(
             release=manifest["release"],
             dossier=read_json(folder / "dossier.json"),
@@ -201,7 +207,7 @@ class Recommender:
         if question.wish is not None or request.allow or request.filters != NO_FILTERS:
             return None
         hidden = np.array(self._hidden(question, part), dtype=np.int64)
-        k = self.finishing.wanted(request.k, request.diversity)
+        k = self.finishing.wanted(self._length(question), request.diversity)
         return Wanted(k, hidden, self.shelf.added.borrowed(part.target))
 
     def _hidden(self, question: Question, part: Part) -> list[int]:
@@ -239,16 +245,17 @@ class Recommender:
         from its short list."""
         request, parts, notes = question.request, question.parts, [*question.notes]
         lists = [self._rank(question, p, scores[p.target], len(parts) > 1) for p in parts]
-        order = merge(lists, request.k)
+        order = merge(lists, self._length(question))
         if len(order) < request.k:
             notes.append(f"only {len(order)} items are left after exclusions")
+        order, chances, drawn = self._drawn(question, lists, order)
         items = []
         for number, (part, ranked) in enumerate(zip(parts, lists, strict=True)):
-            places = [(rank, i) for rank, (n, i) in enumerate(order) if n == number]
+            places = [(rank, i) for rank, (n, i) in enumerate(order[: request.k]) if n == number]
             if not places:
                 continue
             which = [i for _, i in places]
-            chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved)
+            chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved + drawn)
             told: list[Any] = [None] * len(which)
             if request.explain:
                 told = self.finishing.explain(
@@ -257,7 +264,8 @@ class Recommender:
             for (rank, i), why in zip(places, told, strict=True):
                 shown = self.shelf.show(int(ranked.items[i]))
                 score = float(ranked.scores[i])
-                items.append({"rank": rank + 1, **shown, "score": score, "explanation": why})
+                item = {"rank": rank + 1, **shown, "score": score, "explanation": why}
+                items.append(item if chances is None else {**item, "propensity": chances[rank]})
         return {
             "release": self.release,
             "request_id": question.request_id,
@@ -268,6 +276,32 @@ class Recommender:
             "items": sorted(items, key=lambda item: item["rank"]),
             "notes": notes,
         }
+
+    def _chance(self, question: Question) -> Chance | None:
+        """What draws the order, if anything does: who says what they want gets the best first."""
+        return self.chance if question.chance and question.wish is None else None
+
+    def _length(self, question: Question) -> int:
+        """How long lists have to be before chance and the request's k."""
+        chance, k = self._chance(question), question.request.k
+        return k if chance is None else max(k, chance.depth)
+
+    def _drawn(
+        self, question: Question, lists: Sequence[Ranked], order: list[tuple[int, int]]
+    ) -> tuple[list[tuple[int, int]], list[float] | None, tuple[dict[str, Any], ...]]:
+        """The order after chance, the probability of each choice at its place (None: there was no
+        chance), and what it moved, as `Ranked.moved`."""
+        chance = self._chance(question)
+        if chance is None:
+            return order, None, ()
+        items = np.array([lists[n].items[i] for n, i in order], dtype=np.int64)
+        ranks, propensity = chance.draw(question.request_id, items)
+        moved = tuple(
+            {"item": int(items[rank]), "rule": RULE, "from": rank + 1, "to": place + 1}
+            for place, rank in enumerate(ranks.tolist())
+            if rank != place
+        )
+        return [order[rank] for rank in ranks.tolist()], propensity.tolist(), moved
 
     def _rank(
         self, question: Question, part: Part, scores: Floats | Best, comparable: bool
@@ -296,13 +330,13 @@ class Recommender:
             allowed[shelf.places(part.target, [own[i] for i in request.allow if i in own])] = True
             open_ &= allowed
         open_[self._hidden(question, part)] = False
-        best = top_k(worth, open_, self.finishing.wanted(request.k, request.diversity))
+        best = top_k(worth, open_, self.finishing.wanted(self._length(question), request.diversity))
         ranked = Ranked(choices[best], worth[best].astype(np.float32))
         return self._in_order(question, ranked)
 
     def _in_order(self, question: Question, ranked: Ranked) -> Ranked:
-        request = question.request
-        return self.finishing.rerank(ranked, question.past, request.k, request.diversity)
+        k, diversity = self._length(question), question.request.diversity
+        return self.finishing.rerank(ranked, question.past, k, diversity)
 
     def check(self, target: str | list[str], k: int, history: Sequence[Any] = ()) -> None:
         """

@@ -164,6 +164,9 @@ class RecommendedItem(Item):
     rank: int
     score: float
     explanation: Explanation | None = None
+    propensity: float | None = Field(
+        None, description="With `service.exploration`: how likely the item was to stand here."
+    )
 
 
 class RecommendResponse(BaseModel):

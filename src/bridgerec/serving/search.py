@@ -66,11 +66,8 @@ async def search(live: Live, request: SearchRequest, request_id: str) -> dict[st
         Unavailable: the encoder cannot be loaded (yet).
         ConfigError: a target is unknown, or k or the history is too long.
     """
-    recommender = live.recommender
-    recommender.check(request.target, request.k, request.history)
-    wish = await live.wish(recommender, request.text, request.target, request.personal)
     asked = RecommendRequest.model_validate(request.model_dump(exclude={"text", "personal"}))
-    answer = await live.recommend(asked, request_id, wish)
+    answer = await live.recommend(asked, request_id, request)
     return {**answer, "understood": understood(request, answer)}
 
 

@@ -14,6 +14,7 @@ from bridgerec.registry.bundle import find_bundle
 from bridgerec.serving.canary.plan import Plan, write_plan
 from bridgerec.serving.canary.releases import Releases
 
+State = Literal["none", "loading", "on", "off", "refused"]
 PATIENCE = 3.0  # seconds; a release that takes longer to load is reported as loading
 
 
@@ -34,12 +35,15 @@ class CanaryRequest(BaseModel):
 
 class CanaryStatus(BaseModel):
     """`state`: none, loading, on, off (switched off after errors) or refused, with the `reason`;
-    the counts are those of the worker that answers."""
+    the counts are those of the worker that answers.  `move` tells the same of going over to
+    another main release."""
 
-    state: Literal["none", "loading", "on", "off", "refused"]
+    state: State
     reason: str | None
     plan: dict[str, Any] | None
     main: str
+    move: State
+    move_reason: str | None
     second: str | None
     answered: int
     errors: int

@@ -28,8 +28,9 @@ def router(live: Callable[[], Live]) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     ) -> Response:
         found = live()
-        shelf = found.recommender.shelf
-        await found.look(found.recommender, None)
+        recommender = found.recommender
+        shelf = recommender.shelf
+        await found.look(recommender, None)
         if domain is not None and domain not in shelf.index:
             raise NotFound(f"there is no domain {domain!r}; the domains are {list(shelf.index)}")
         shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
@@ -38,10 +39,11 @@ def router(live: Callable[[], Live]) -> APIRouter:
     @routes.get("/items/{item_id:path}", response_model=schemas.Item)
     async def item(item_id: schemas.Id, domain: Domain = None) -> Response:
         found = live()
-        shelf = found.recommender.shelf
-        await found.look(found.recommender, None)
+        recommender = found.recommender
+        shelf = recommender.shelf
+        await found.look(recommender, None)
         if domain is not None:
-            return answer(shelf.show(find(found.recommender, domain, item_id)))
+            return answer(shelf.show(find(recommender, domain, item_id)))
         places = [own[item_id] for own in shelf.index.values() if item_id in own]
         if not places:
             raise NotFound(f"no domain has an item {item_id!r}")
@@ -62,7 +64,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
             price=body.price,
             image=body.image,
         )
-        await store.add_item(await found.embedder.embedded(bare))
+        await store.add_item(await found.embedder_of(recommender).embedded(bare))
         await found.look(recommender, None)
         own = request_id(request)
         return answer({"domain": body.domain, "item_id": body.item_id, "request_id": own})
