@@ -93,7 +93,7 @@ def test_a_pair_is_of_its_weightiest_kind(found: Events, seed: int) -> None:
     n, params = len(found.user), Params.model_validate(small_params())
     kind = np.random.default_rng(seed).integers(-1, 4, n).astype(np.int8)
     found = replace(found, kind=kind, kinds=tuple("abcd"))
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     split = assign(found, pairs, CATALOGUE, params)[0]
     assert found.timestamp is not None
     assert split.kind is not None
@@ -202,7 +202,9 @@ def test_what_is_known_at_a_moment_comes_from_before_it(small_workspace: Workspa
 
 def test_kinds_of_events_reach_the_models(small_workspace: Workspace) -> None:
     """One table with kinds, one without; a missing kind is no reason to leave a row out."""
-    path = small_workspace.root / "data" / "right" / "interactions.csv"
+    for domain in ("left", "right"):
+        path = small_workspace.root / "data" / domain / "interactions.csv"
+        pl.read_csv(path).drop("kind", strict=False).write_csv(path)
     prepare(small_workspace)
     plain = Split.read(
         small_workspace.prepared,
