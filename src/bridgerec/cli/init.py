@@ -109,7 +109,7 @@ def create(root: Path, domains: dict[str, Tables], targets: tuple[str, ...]) -> 
             (root / name).write_bytes((template / name).read_bytes())
         with as_file(template / "expectations") as folder:
             shutil.copytree(folder, root / "expectations")
-        _write_flows(root)
+        write_flows(root)
         _write_params(root / "params.yaml", entries, targets, timed)
         load_params(root / "params.yaml")
         _ignore(root / ".gitignore")
@@ -161,7 +161,7 @@ def _copy_tables(root: Path, name: str, tables: Tables) -> bool:
     return "timestamp" in raw.columns
 
 
-def _write_flows(root: Path) -> None:
+def write_flows(root: Path) -> None:
     """A file per flow that prefect.yaml names.  The flows themselves are the installed ones, so
     that they fit the rest after an upgrade; whoever wants another one changes its file."""
     import yaml
