@@ -100,7 +100,12 @@ def start_and_look(page: Any, url: str, wanted: str = "popularity") -> dict[str,
     page.get_by_text("candidates (Optional)").wait_for()
     choose(page, "candidates", wanted)
     picture(page, "prefect-form")
-    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("heading", name="Parameters").or_(page.get_by_text("Parameters")).first.click()
+    for _ in range(20):  # the first click may only close the list
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_timeout(3000)
+        if not page.url.endswith("/run"):
+            break
     page.get_by_text("Deployment Version").wait_for()
 
     run = finished_run(url)
