@@ -1,8 +1,6 @@
 """A training run started from Prefect's form in a real browser, and what the UI shows of it.
 
-With BRIDGEREC_PICTURES=FOLDER the pages are written there as PNG; with BRIDGEREC_WORKSPACE=FOLDER
-they are of that workspace (in git, with the flows of `bridgerec init`, and an override that its
-models allow) in place of the tiny one.
+With BRIDGEREC_PICTURES=FOLDER the pages are written there as PNG.
 """
 
 import os
@@ -29,13 +27,11 @@ PATIENCE = 240.0  # seconds
 @pytest.fixture
 def running(kept_in_git: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
     """A workspace whose Prefect is up, and the server's address."""
-    root = Path(os.environ.get("BRIDGEREC_WORKSPACE", kept_in_git))
-    if root == kept_in_git:
-        shutil.copy(REPOSITORY / "prefect.yaml", root)
-        (root / "flows").mkdir()
-        write_flows(root)
-        git(root, "add", ".")
-        git(root, "commit", "--quiet", "-m", "the flows")
+    root = kept_in_git
+    shutil.copy(REPOSITORY / "prefect.yaml", root)
+    write_flows(root)
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "the flows")
     monkeypatch.setattr("bridgerec.operations.parts.has_evidently", lambda: False)
     place = Workspace.open(root)
     try:
@@ -78,7 +74,7 @@ def choose(page: Any, field: str, value: str) -> None:
 
 def finished_run(url: str) -> dict[str, Any]:
     """The only flow run, when it has ended."""
-    limit = time.monotonic() + PATIENCE * (10 if "BRIDGEREC_WORKSPACE" in os.environ else 1)
+    limit = time.monotonic() + PATIENCE
     while time.monotonic() < limit:
         runs = httpx.post(f"{url}/api/flow_runs/filter", json={}, timeout=60).json()
         if runs and runs[0]["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED"):
@@ -91,32 +87,45 @@ def test_a_run_is_started_from_the_form_and_its_artifacts_can_be_looked_at(
     running: tuple[Path, str], page: Any
 ) -> None:
     root, url = running
+    run = start_and_look(page, url)
+    assert run["name"] in git(root, "for-each-ref", "--format=%(refname)", "refs/exps")
+
+
+def start_and_look(page: Any, url: str, wanted: str = "popularity") -> dict[str, Any]:
+    """Click through the UI: the deployment, its form with one override, the run, its artifacts."""
     page.goto(f"{url}/deployments")
-    page.get_by_role("link", name="training").last.click()
-    page.get_by_role("button", name="Run").first.click()
-    page.get_by_text("Custom run").or_(page.get_by_text("Run Name")).first.wait_for()
-    if page.get_by_text("Custom run").count():
-        page.get_by_text("Custom run").click()
+    page.locator("a[href*='/deployments/deployment/']", has_text="training").first.click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
     page.get_by_text("candidates (Optional)").wait_for()
-    choose(page, "candidates", "popularity")
+    choose(page, "candidates", wanted)
     picture(page, "prefect-form")
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_role("tab", name="Details").or_(page.get_by_text("Details").first).first.wait_for()
+    page.get_by_role("heading", name="Parameters").or_(page.get_by_text("Parameters")).first.click()
+    for _ in range(20):  # the first click may only close the list
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_timeout(3000)
+        if not page.url.endswith("/run"):
+            break
+    page.get_by_text("Deployment Version").wait_for()
 
     run = finished_run(url)
     assert run["state"]["type"] == "COMPLETED", run["state"]
-    assert run["parameters"]["candidates"] == ["popularity"]
+    assert run["parameters"]["candidates"] == [wanted]
     page.goto(f"{url}/runs/flow-run/{run['id']}")
     page.get_by_text("Completed").first.wait_for()
     picture(page, "prefect-run")
-    found = httpx.post(f"{url}/api/artifacts/filter", json={}, timeout=60).json()
-    for key, shown in {"leaderboard": "popularity", "experiment": "dvc exp apply"}.items():
-        [artifact] = [a for a in found if a["key"] == key]
-        page.goto(f"{url}/artifacts/artifact/{artifact['id']}")
+    seen = {
+        "leaderboard": wanted,
+        "experiment": f"dvc exp apply {run['name']}",
+        "reports": "the evaluation",
+    }
+    for key, shown in seen.items():
+        page.goto(f"{url}/runs/flow-run/{run['id']}?tab=Artifacts")
+        page.get_by_text("Artifacts", exact=True).first.click()
+        page.locator("a[href*='/artifacts/artifact/']", has_text=key).first.click()
         page.get_by_text(shown).first.wait_for()
         picture(page, f"prefect-{key}")
-    [reports] = [a for a in found if a["key"] == "reports"]
-    page.goto(f"{url}/artifacts/artifact/{reports['id']}")
     page.get_by_role("link", name="the evaluation", exact=True).click()
     page.get_by_role("heading", level=1).first.wait_for()
-    assert run["name"] in git(root, "for-each-ref", "--format=%(refname)", "refs/exps")
+    assert "/experiments/" in page.url
+    return run
