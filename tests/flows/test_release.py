@@ -11,6 +11,7 @@ from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.registry.current import pin, promote, read_current, rollback
 from bridgerec.registry.store import Store
 from bridgerec.runtime import read_json, write_json
+from bridgerec.serving.canary import move_file
 from releases_world import kept
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]

@@ -14,6 +14,8 @@ function facts(status) {
   const { plan } = status;
   const lines = [
     [t("release"), h("code", {}, status.main)],
+    ...(["none", "on"].includes(status.move) ? [] : [
+      [t("move"), [known(`canary_${status.move}`, status.move), status.move_reason].filter(Boolean).join(": ")]]),
     [t("second"), status.second ? h("code", {}, status.second) : t("none")],
     [t("state"), h("span", { class: `state ${status.state}` }, known(`canary_${status.state}`, status.state))],
     ...(plan ? [[t("share"), `${Math.round(plan.weight * 1000) / 10} % · ${t(`mode_${plan.mode}`)}`]] : []),
