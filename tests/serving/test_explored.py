@@ -69,14 +69,14 @@ def test_chance_is_told_and_keeps_all_else(served: Served) -> None:
     url, moved = served[0], 0
     plain = httpx.post(f"{url}/search", json={"target": "films", "k": K, "text": "海"}, timeout=60)
     assert all("propensity" not in item for item in plain.json().get("items", []))
-    allowed = {"filters": {"price_max": 12}, "diversity": 0.5, "explain": True}
+    allowed = {"filters": {"price_max": 15}, "diversity": 0.5, "explain": True}
     for number in range(30):
         found = ask(url, number, target=["films", "books"], user_id="u00003", **allowed)
         assert found == ask(url, number, target=["films", "books"], user_id="u00003", **allowed)
         assert [item["rank"] for item in found["items"]] == list(range(1, K + 1))
         for item in found["items"]:
             assert 0 < item["propensity"] < 1
-            assert item["price"] <= 12
+            assert item["price"] <= 15
             chance = [m for m in item["explanation"]["moved"] if m["rule"] == "Chance"]
             assert all(m["to"] == item["rank"] and m["from"] <= DEPTH for m in chance)
             moved += len(chance)
