@@ -108,12 +108,13 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("post", "/admin/canary"): CANARY,
     ("delete", "/admin/canary"): {**CANARY, "state": "none", "plan": None, "second": None},
 }
-PARAMETERS: dict[str, Any] = {
+PARAMETERS: dict[str, Any] = {  # by name, or by path and name
     "user_id": "u00042",
     "user_domain": "films",
     "item_id": "F00007",
     "domain": "films",
-    "query": "F0",
+    "/users query": "u0",
+    "/items query": "the",
     "limit": 20,
 }
 PROBLEM = {

@@ -81,7 +81,8 @@ def _complete(method: str, path: str, operation: dict[str, Any]) -> None:
         elif "application/json" in answer.get("content", {}):
             answer["content"]["application/json"]["example"] = examples.ANSWERS[method, path]
     for parameter in operation.get("parameters", []):
-        parameter["example"] = examples.PARAMETERS[parameter["name"]]
+        name, known = parameter["name"], examples.PARAMETERS
+        parameter["example"] = known[name] if name in known else known[f"{path} {name}"]
     roles = sorted(needed(method.upper(), path))
     said = f"Needs a key with the role {' or '.join(roles)}." if roles else "Needs no key."
     operation["description"] = " ".join(filter(None, (operation.get("description"), said)))
