@@ -143,7 +143,7 @@ def test_wish_search_variety_and_filters(visit: Callable[..., Console], url: str
     assert console.questions()[-1][1]["wish"] == "a stormy sea and a lighthouse"
     assert wished["items"] != plain["items"]
     page.select_option("#manner", "search")
-    page.locator("#personal").fill("0")
+    page.get_by_label("Share of taste").fill("0")
     searched = console.settled()
     assert console.questions()[-1][0] == "/search"
     assert searched["understood"] in page.locator("#answer").inner_text()
@@ -152,7 +152,7 @@ def test_wish_search_variety_and_filters(visit: Callable[..., Console], url: str
     assert console.settled()["items"] == plain["items"]
 
     page.locator("#more summary").click()
-    page.locator("#diversity").fill("0.8")
+    page.get_by_label("Variety").fill("0.8")
     varied = console.settled()
     assert console.questions()[-1][1]["diversity"] == 0.8
     assert [i["item_id"] for i in varied["items"]] != [i["item_id"] for i in plain["items"]]
@@ -366,7 +366,7 @@ def test_a_second_release_is_tried_shadowed_and_rolled_back(
         panel.get_by_label("Its Bento, on the server").fill(str(second))
         share = panel.get_by_label("Share of people")
         share.fill("50")
-        assert "50 %" in panel.locator("output").inner_text()
+        assert "50 %" in panel.locator("form").inner_text()
         panel.get_by_role("button", name="Begin").click()
         state.get_by_text("on", exact=True).wait_for(timeout=90_000)
         assert panel.locator(".trouble").count() == 0

@@ -26,7 +26,7 @@ function facts(status) {
 }
 
 function form(status) {
-  const percent = h("output", {}, `${draft.percent} %`);
+  const percent = h("span", {}, `${draft.percent} %`);
   return h("form", { class: "fields", onsubmit: begin },
     h("label", { class: "grow" }, h("span", {}, t("bento")),
       h("input", { name: "bento", required: true, value: draft.bento, "data-focus": "bento", placeholder: "artifacts/bento",
