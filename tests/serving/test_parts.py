@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +27,13 @@ from bridgerec.serving.app import make_app
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.live import Live
 from bridgerec.serving.people import People
+from bridgerec.serving.problems import Unavailable
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.ranker import Recommender, merge, standardised, top_k
 from bridgerec.serving.schemas import Filters, HistoryItem, RecommendRequest
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
+from bridgerec.serving.switch import follow
 
 SERVICE = {
     "k_max": 200,
@@ -407,6 +410,75 @@ def test_items_of_another_space_are_embedded_again_or_left_out(
 
     asyncio.run(both())
     store.close()
+
+
+def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
+    recommender: Recommender,
+    tmp_path: Path,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two releases of different spaces: the second one's vectors are the first one's, mirrored."""
+    assert training.vectors is not None
+    vectors, bundle = training.vectors, tmp_path / "b" / "src" / "bundle"
+    bundle.mkdir(parents=True)
+    (tmp_path / "b" / "bento.yaml").write_text("name: x\n")
+    write_json(bundle / "manifest.json", {"release": "r2"})
+    write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 99})
+    save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
+    shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
+    second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
+    loading = threading.Event()
+
+    async def mean(self: Embedder, texts: Any, domain: Any) -> Any:
+        sign = 1 if self.space == "here" else -1
+        return np.stack([sign * vectors[40]] * len(texts))
+
+    async def instantly(self: Embedder, patience: float | None = None) -> Any:
+        if patience == 0 and not loading.is_set():
+            raise Unavailable("the text encoder is still being loaded", "Wait.", 5)
+
+    async def nothing(self: Embedder, text: str) -> None: ...
+
+    monkeypatch.setattr(Embedder, "vectors", mean)
+    monkeypatch.setattr(Embedder, "_ready", instantly)
+    monkeypatch.setattr(Embedder, "unread", nothing)
+    monkeypatch.setattr(Recommender, "open", lambda folder: second)
+    store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
+    write_json(tmp_path / "encoder.json", {**OF_SPACE, "max_characters": 99})
+    live = Live(recommender, Embedder(tmp_path), store, control=control)
+    assert recommender.folder == tmp_path
+    item = {"domain": "right", "item_id": "new", "title": "A new thing"}
+
+    async def ask() -> None:
+        async with served(live) as client:
+
+            async def found(path: str = "/search", **body: Any) -> tuple[str, list[str]]:
+                answer = await client.post(path, json=body)
+                assert answer.status_code == 200, answer.text
+                return answer.json()["release"], ids(answer.json())
+
+            words = {"text": "thing", "target": "right", "k": 1, "personal": 0}
+            assert (await client.post("/items", json=item)).status_code == 200
+            assert await found(**words) in (("r1", ["i40"]), ("r1", ["new"]))
+            follow(control, tmp_path / "b")
+            live.releases.move.look(now=True)
+            assert live.releases.move.wait(5)
+            # while its encoder is being loaded, the added item waits, and nothing else does
+            assert await found(**words) == ("r2", ["i40"])
+            everything = {"target": "right", "k": 60}
+            assert "new" not in (await found("/recommend", **everything))[1]
+            loading.set()
+            release, shown = await found("/recommend", **everything)
+            assert release == "r2"
+            assert "new" in shown
+            near = {"domain": "right", "item_id": "i40", "k": 1}
+            release, shown = await found("/similar", **near)
+            assert (release, shown) == ("r2", ["new"])  # it has the second space's vector
+            assert (await found("/recommend", **everything, wish="thing"))[0] == "r2"
+
+    asyncio.run(ask())
+    live.close()
 
 
 def test_without_a_store_only_what_needs_it_is_refused(

@@ -173,21 +173,3 @@ def test_everything_goes_over_and_no_request_is_dropped(
             except httpx.HTTPError:
                 time.sleep(0.2)
         assert answers == [second.id] * 20
-
-
-@pytest.mark.slow
-def test_what_cannot_be_gone_over_to_changes_nothing(
-    two: tuple[Workspace, Release, Release],
-) -> None:
-    place, first, second = two
-    (second.bento / "src" / "bundle" / "catalogue.parquet").write_bytes(b"no table")
-    with running(first.bento, canary=place.canary, timeout=180) as url:
-        follow(place.canary, second.bento)
-        limit = time.monotonic() + 60
-        while (status := httpx.get(f"{url}/admin/canary").json())["move"] != "refused":
-            assert time.monotonic() < limit
-            time.sleep(0.2)
-        assert "catalogue.parquet" in status["move_reason"]
-        assert status["main"] == first.id
-        answer = httpx.post(f"{url}/recommend", json={"target": "films"}).json()
-        assert answer["release"] == first.id

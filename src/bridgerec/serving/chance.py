@@ -71,12 +71,14 @@ class Chance:
         """An order for a ranked list (n,): the ranks, from 0, in their new order, and with which
         probability each stands at its place.  The same request and list give the same order."""
         order, n = np.arange(len(items)), min(len(items), self.depth)
+        propensity = np.ones(len(items))
+        if n == 0:
+            return order, propensity
         seed = hashlib.sha256(request_id.encode("utf-8", "surrogatepass"))
         seed.update(items.astype("<i8").tobytes())  # whoever sends one id for all has chance too
         rng = np.random.default_rng(int.from_bytes(seed.digest()[:16], "big"))
         if rng.random() < self.share:
             arrival = rng.exponential(size=n) * np.arange(1, n + 1) ** self.sharpness
             order[:n] = np.argsort(arrival, kind="stable")
-        propensity = np.ones(len(items))
         propensity[:n] = self.places(n)[order[:n], np.arange(n)]
         return order, propensity

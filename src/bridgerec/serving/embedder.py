@@ -7,6 +7,7 @@ pay for it, and one that cannot load it answers everything else.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -44,6 +45,7 @@ class Embedder:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._loading: Future[tuple[TextEncoder, Whitening]] | None = None
         self._failed = 0.0
+        self._scripts: Counter[str] | None = None  # of the vocabulary
 
     @property
     def space(self) -> str:
@@ -122,6 +124,28 @@ class Embedder:
             return whitening.apply(encoder.encode(texts), domain)
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, compute)
+
+    async def unread(self, text: str) -> str | None:
+        """Why the encoder cannot read a text; None: it can.
+
+        Raises:
+            Unavailable: the encoder cannot be loaded (yet).
+        """
+        encoder, _ = await self._ready()
+        if text.isascii():
+            return None
+
+        def look() -> str | None:
+            from bridgerec.encoders.scripts import unread, vocabulary
+
+            if self._scripts is None:
+                self._scripts = vocabulary(encoder.loaded()[0])
+            return unread(text, self._scripts)
+
+        strange = await asyncio.get_running_loop().run_in_executor(self._pool, look)
+        if strange is None:
+            return None
+        return f"this release's text encoder has not learnt to read {strange}"
 
     def text_of(self, item: NewItem) -> str:
         """The text of an item, put together as that of the catalogue's items."""

@@ -22,6 +22,8 @@ from bridgerec.serving.traffic import TrafficLog
 
 NO_STORE = "Set BRIDGEREC_STATE to a folder or a redis:// address, or start with `bridgerec serve`."
 
+UNREAD = "the words were not used"  # how the note begins
+
 
 @dataclass(frozen=True)
 class Given:
@@ -135,7 +137,8 @@ class Live:
                 if not embedder.ready:  # nobody waits for the encoder of a trial
                     embedder.start()
                     recommender = self.recommender
-            return await self._sound(recommender, request, request_id, search, True)
+            # who says what they want gets the best first
+            return await self._sound(recommender, request, request_id, search, not words)
 
         async def shadow(recommender: Recommender) -> Given | None:
             if words:
@@ -189,14 +192,18 @@ class Live:
         Raises:
             Unavailable: the words of a search cannot be read (yet).
         """
-        if search is not None:
-            wish = await self.wish(recommender, search.text, request.target, search.personal)
-            return wish, ()
-        if request.wish is None:
+        text = request.wish if search is None else search.text
+        if text is None:
             return None, ()
         try:
-            return await self.wish(recommender, request.wish, request.target, 0.5), ()
+            strange = await self.embedder_of(recommender).unread(text)
+            if strange is not None:  # its vector would be of unknown pieces, not of a meaning
+                return None, (f"{UNREAD}: {strange}",)
+            share = 0.5 if search is None else search.personal
+            return await self.wish(recommender, text, request.target, share), ()
         except Unavailable as error:
+            if search is not None:
+                raise
             return None, (f"the wish was not used: {error}",)
 
     def _log(self, given: "Given | None", shadow: bool = False) -> None:

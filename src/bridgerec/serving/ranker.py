@@ -278,8 +278,8 @@ class Recommender:
         }
 
     def _chance(self, question: Question) -> Chance | None:
-        """What draws the order, if anything does: who says what they want gets the best first."""
-        return self.chance if question.chance and question.wish is None else None
+        """What draws the order, if anything does."""
+        return self.chance if question.chance else None
 
     def _length(self, question: Question) -> int:
         """How long lists have to be before chance and the request's k."""

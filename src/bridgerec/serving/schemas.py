@@ -205,6 +205,16 @@ class Event(Strict):
     """Something a person did.  `event_id` makes sending it again harmless; left out, a hash of the
     other fields takes its place, so that a repeat without a `timestamp` of its own is new."""
 
+    model_config = _examples(
+        {
+            "event_id": "order-1",
+            "user_id": "u00042",
+            "domain": "films",
+            "item_id": "F00007",
+            "kind": "purchase",
+        }
+    )
+
     event_id: Id | None = None
     user_id: Id
     user_domain: Name | None = None

@@ -59,10 +59,12 @@ def canary_routes(releases: Callable[[], Releases[Any]]) -> APIRouter:
 
     @router.get("/admin/canary", response_model=CanaryStatus)
     async def status() -> dict[str, Any]:
+        """The second release and how it goes."""
         return releases().status()
 
     @router.post("/admin/canary", response_model=CanaryStatus)
     async def begin(request: CanaryRequest) -> Any:
+        """Try a second release, or change its share; a plan that cannot work is refused."""
         found = releases()
         control = _control(found)
         folder = _folder(request.bento)
@@ -82,6 +84,7 @@ def canary_routes(releases: Callable[[], Releases[Any]]) -> APIRouter:
 
     @router.delete("/admin/canary", response_model=CanaryStatus)
     async def end() -> dict[str, Any]:
+        """Roll back at once."""
         found = releases()
         _control(found).unlink(missing_ok=True)
         return found.status()

@@ -27,6 +27,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
         query: Annotated[str, Query(max_length=500)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     ) -> Response:
+        """Items by a part of their title."""
         found = live()
         recommender = found.recommender
         shelf = recommender.shelf
@@ -38,6 +39,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.get("/items/{item_id:path}", response_model=schemas.Item)
     async def item(item_id: schemas.Id, domain: Domain = None) -> Response:
+        """One item."""
         found = live()
         recommender = found.recommender
         shelf = recommender.shelf
@@ -51,6 +53,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.post("/items", response_model=schemas.ItemResponse)
     async def add(request: Request, body: schemas.ItemRequest) -> Response:
+        """Add an item, or give a known one new words; recommendable at once."""
         found = live()
         recommender, store = found.recommender, found.kept()
         recommender.check(body.domain, 1)

@@ -28,6 +28,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
         query: Annotated[str, Query(max_length=500)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     ) -> Response:
+        """Who is known, by the beginning of their ids."""
         found = live()
         store = found.kept()
         names = found.recommender.people.sorted_names
@@ -43,6 +44,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.get("/users/{user_id:path}", response_model=schemas.UserResponse)
     async def user(user_id: schemas.Id, user_domain: Domain = None) -> Response:
+        """What is known of a person."""
         found = live()
         recommender, store = found.recommender, found.kept()
         people = recommender.people
@@ -64,6 +66,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.delete("/users/{user_id:path}", response_model=schemas.Forgotten)
     async def forget(user_id: schemas.Id, user_domain: Domain = None) -> Response:
+        """Forget a person: live events, and the release's own history."""
         found = live()
         person = found.recommender.people.person(user_domain, user_id)
         await found.kept().forget(person)
