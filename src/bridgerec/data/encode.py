@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.ids import distinct, encode_people
-from bridgerec.data.order import stable_order
+from bridgerec.data.order import at, stable_order
 from bridgerec.data.readers import collect, read_identities, read_interactions, read_items
 from bridgerec.errors import DataError
 
@@ -76,7 +76,7 @@ def encode_events(
     ends = np.cumsum([len(own) for own in names])
     places = np.split(place, ends[:-1])
     user = np.concatenate(
-        [p[part["user"].to_numpy()] for p, part in zip(places, parts, strict=True)]
+        [at(p, part["user"].to_numpy()) for p, part in zip(places, parts, strict=True)]
     )
     order = ["timestamp"] * timed + ["position"] * placed
     columns = pl.concat([part.select(*order, "item", "weight") for part in parts], rechunk=True)
@@ -88,10 +88,10 @@ def encode_events(
         Events(
             # sorted numbers follow from how often each occurs
             np.repeat(np.arange(len(people), dtype=np.int32), np.bincount(user)),
-            columns["item"].to_numpy()[sorting],
-            columns["timestamp"].to_numpy()[sorting] if timed else None,
-            columns["weight"].to_numpy()[sorting],
-            None if kind is None else kind[sorting],
+            at(columns["item"].to_numpy(), sorting),
+            at(columns["timestamp"].to_numpy(), sorting) if timed else None,
+            at(columns["weight"].to_numpy(), sorting),
+            None if kind is None else at(kind, sorting),
             kinds,
         ),
         counts,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bridgerec.config import KCore, Params
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.encode import Events
-from bridgerec.data.order import stable_order
+from bridgerec.data.order import at, stable_order
 from bridgerec.errors import DataError
 
 
@@ -38,7 +38,7 @@ class Pairs:
 
     def weights(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """The summed weight of each pair's first event and of its (counted) repeats."""
-        weight = self.event_weight[self.first]
+        weight = at(self.event_weight, self.first)
         if len(self.repeat) == 0:
             return weight
         more = self.event_weight[self.repeat]
@@ -82,7 +82,7 @@ def collapse(events: Events) -> Pairs:
     # events are sorted by person and time already: now equal pairs are neighbours, the earlier
     # event first
     order = stable_order(events.item)
-    user = events.user[order]
+    user = at(events.user, order)
     same = user[1:] == user[:-1]
     ends = np.cumsum(np.bincount(events.item))
     same[ends[(ends > 0) & (ends < len(order))] - 1] = False
@@ -95,13 +95,13 @@ def collapse(events: Events) -> Pairs:
     start = np.maximum.accumulate(np.where(np.diff(again, prepend=-1) > 1, again - 1, 0))
     # events are numbered in time order of a person, so counting first events numbers the pairs
     pair_of_repeat = np.searchsorted(first, order[start])
-    time = None if events.timestamp is None else events.timestamp[first]
+    time = None if events.timestamp is None else at(events.timestamp, first)
     return Pairs(
-        events.user[first],
-        events.item[first],
+        at(events.user, first),
+        at(events.item, first),
         time,
         first,
-        order[again].astype(np.int64),
+        order[again],
         pair_of_repeat,
         events.weight,
         events.kind,
@@ -113,14 +113,14 @@ def k_core(
 ) -> NDArray[np.bool_]:
     """The largest subset of the kept rows in which every user and item has enough rows."""
     rows = np.flatnonzero(keep)
-    user, item = user[rows], item[rows]
+    user, item = at(user, rows), at(item, rows)
     while len(rows):
         users, items = np.bincount(user), np.bincount(item)
         good_user, good_item = users >= minimum.user, items >= minimum.item
         if (good_user | (users == 0)).all() and (good_item | (items == 0)).all():
             break
-        enough = good_user[user]
-        enough &= good_item[item]
+        enough = at(good_user, user)
+        enough &= at(good_item, item)
         rows, user, item = rows[enough], user[enough], item[enough]
     kept = np.zeros(len(keep), dtype=bool)
     kept[rows] = True
