@@ -85,6 +85,25 @@ def test_weights_tell_nothing_of_the_future(found: Events) -> None:
     assert np.array_equal(split.weight[split.part == 0], again.weight[again.part == 0])
 
 
+@given(events(), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_a_pair_is_of_its_weightiest_kind(found: Events, seed: int) -> None:
+    """Among the events of the first one's part, known ones before unknown ones, of equals the
+    last; written down a second time in plain Python."""
+    n, params = len(found.user), Params.model_validate(small_params())
+    kind = np.random.default_rng(seed).integers(-1, 4, n).astype(np.int8)
+    found = replace(found, kind=kind, kinds=tuple("abcd"))
+    pairs = collapse(found)
+    split = assign(found, pairs, CATALOGUE, params)[0]
+    assert found.timestamp is not None
+    assert split.kind is not None
+    for user, item, own in zip(pairs.user, pairs.item, split.kind, strict=True):
+        mine = np.flatnonzero((found.user == user) & (found.item == item))
+        part = (found.timestamp[mine][:, None] >= split.info["cuts"]).sum(1)
+        mine = mine[part == part[0]]
+        assert own == kind[max(mine.tolist(), key=lambda i: (kind[i] >= 0, found.weight[i], i))]
+
+
 @pytest.mark.parametrize("name", ["temporal", "leave_last", "cold_start-left-50"])
 def test_leakage_is_noticed(name: str) -> None:
     """One held-out row put into training, with nothing else out of order."""
@@ -179,6 +198,34 @@ def test_what_is_known_at_a_moment_comes_from_before_it(small_workspace: Workspa
     assert np.array_equal(learned, split.training().histories.timestamp)
     assert learned.max() < first <= before_test.max() < second <= everything.max()
     assert len(before_test) == len(learned) + (split.part == 1).sum()
+
+
+def test_kinds_of_events_reach_the_models(small_workspace: Workspace) -> None:
+    """One table with kinds, one without; a missing kind is no reason to leave a row out."""
+    for domain in ("left", "right"):
+        path = small_workspace.root / "data" / domain / "interactions.csv"
+        pl.read_csv(path).drop("kind", strict=False).write_csv(path)
+    prepare(small_workspace)
+    plain = Split.read(
+        small_workspace.prepared,
+        "temporal",
+        Catalogue.read(small_workspace.prepared / "items.parquet"),
+    )
+    assert plain.training().histories.event_kind is None
+    table = pl.read_csv(path)
+    names = ["view", None, "purchase"]
+    table.with_columns(kind=pl.Series([names[i % 3] for i in range(len(table))])).write_csv(path)
+    assert prepare(small_workspace)["events"] == len(plain.user)
+    catalogue = Catalogue.read(small_workspace.prepared / "items.parquet")
+    for name in read_json(small_workspace.prepared / "splits.json"):
+        training = Split.read(small_workspace.prepared, name, catalogue).training()
+        assert training.event_kinds == ("purchase", "view")
+        kinds, inside = training.histories.event_kind, training.histories.items
+        assert kinds is not None
+        block = catalogue.block("left")
+        assert set(kinds[(inside >= block.start) & (inside < block.stop)].tolist()) == {-1}
+        right = kinds[(inside < block.start) | (inside >= block.stop)]
+        assert set(right.tolist()) == {-1, 0, 1}
 
 
 def test_order_without_time(small_workspace: Workspace) -> None:

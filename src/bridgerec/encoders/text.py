@@ -28,6 +28,7 @@ from bridgerec.encoders.cache import EmbeddingCache
 from bridgerec.encoders.processor import has_bfloat16, side_by_side
 from bridgerec.encoders.weights import locate, settings_hash, weights_hash
 from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.progress import bar
 
 if TYPE_CHECKING:
     import torch
@@ -183,10 +184,6 @@ class TextEncoder:
 
     def _compute(self, texts: list[str], progress: bool) -> Iterator[tuple[list[str], Floats]]:
         """Vectors of texts, longest first, shard by shard."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Left
-
         tokenizer, _ = self.loaded()
         # a static table knows the prefix already: its tokens were embedded behind it
         prefix = "" if self.config.backend == "static" else self.config.prefix
@@ -198,22 +195,13 @@ class TextEncoder:
             return_token_type_ids=False,
         )["input_ids"]
         order = sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i]))
-        columns = (
-            TextColumn("  embedding"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} texts/s"),
-            Left(),
-        )
-        with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-            task = bar.add_task("embedding", total=len(texts), rate="–")
+        with bar("embedding", len(texts), "texts", shown=progress) as advance:
             for start in range(0, len(order), SHARD):
                 shard = order[start : start + SHARD]
                 pieces = []
                 for vectors in self._forward([tokens[i] for i in shard]):
                     pieces.append(vectors)
-                    speed = bar.tasks[task].speed
-                    bar.update(task, advance=len(vectors), rate=f"{speed:,.0f}" if speed else "–")
+                    advance(len(vectors))
                 yield [texts[i] for i in shard], np.concatenate(pieces)
 
     def _forward(self, tokens: list[list[int]]) -> Iterator[Floats]:
