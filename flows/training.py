@@ -17,7 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, WithJsonSchema
 
 from bridgerec.config import Workspace
-from bridgerec.errors import BridgeRecError
+from bridgerec.errors import BridgeRecError, GateRefused
 from bridgerec.flows.shown import Bar, Bars, publish, publish_experiment
 from bridgerec.pipeline import graph
 from bridgerec.pipeline.experiment import Experiment, check, experiment
@@ -148,6 +148,7 @@ def training(
 
     Raises:
         ConfigError: an override is wrong, or the workspace cannot keep experiments.
+        GateRefused: nothing failed, but the gate lets nobody pass.
         BridgeRecError: a stage failed; stages that need it did not run.
     """
     root = Path(workspace).resolve()
@@ -213,7 +214,7 @@ def _run(
 
 
 def _check(runs: dict[str, PrefectFuture[bool]]) -> None:
-    failed, waiting = [], []
+    failed, waiting, refused = [], [], True
     for stage, run in runs.items():
         if run.state.is_completed():
             continue
@@ -221,10 +222,12 @@ def _check(runs: dict[str, PrefectFuture[bool]]) -> None:
             waiting.append(stage)
             continue
         found = run.state.result(raise_on_failure=False)
+        refused = refused and isinstance(found, GateRefused)
         failed.append(str(found) or f"stage {stage}: {run.state.name}")
     if failed or waiting:
         after = f"\nNot run, because they need it: {', '.join(waiting)}." if waiting else ""
-        raise BridgeRecError("\n".join(failed) + after)
+        kind = GateRefused if failed and refused else BridgeRecError
+        raise kind("\n".join(failed) + after)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ app = typer.Typer(
 
 PANELS = {
     "Start": ("demo", "init", "simulate", "doctor"),
-    "Pipeline": ("run", "stage", "evaluation", "tune"),
-    "Use": ("recommend", "serve", "keys", "monitor"),
+    "Pipeline": ("run", "stage", "evaluation", "tune", "intake"),
+    "Use": ("recommend", "serve", "keys", "monitor", "backfill"),
     "Operate": ("up", "down", "status", "releases", "verify"),
 }
 

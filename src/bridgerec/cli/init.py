@@ -23,7 +23,7 @@ COPIED = ("dvc.yaml", "bentofile.yaml", "prefect.yaml")
 OWN = ("params.yaml", *COPIED, "flows", "expectations", "data.dvc")
 IGNORED = (
     *("/data", "/artifacts/", "/reports/", "/traffic/", "/releases/", "/state/"),
-    *("/keys.json", "/canary.json", "/.bridgerec/", "/.prefect/"),
+    *("/keys.json", "/canary.json", "/canary.live.json", "/.bridgerec/", "/.prefect/"),
 )
 FLOW = '''"""The flow `{name}` of the installed BridgeRec, for prefect.yaml."""
 

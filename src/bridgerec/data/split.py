@@ -1,7 +1,8 @@
 """The split protocols: who may learn from which row, and what is asked.
 
 Events become pairs (person, item) dated by their first event; a pair's weight sums the
-events that lie in the same part as the first, so that no weight tells of the future.
+events that lie in the same part as the first, so that no weight tells of the future.  Its kind is
+that of the event among them that weighs most.
 """
 
 import hashlib
@@ -33,6 +34,7 @@ class Pairs:
     repeat: NDArray[np.int64]
     pair_of_repeat: NDArray[np.int64]
     event_weight: NDArray[np.float32]
+    event_kind: NDArray[np.int8] | None = None
 
     def weights(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """The summed weight of each pair's first event and of its (counted) repeats."""
@@ -43,6 +45,22 @@ class Pairs:
         if counted is not None:
             more = more * counted
         return (weight + np.bincount(self.pair_of_repeat, more, len(weight))).astype(np.float32)
+
+    def kinds(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.int8] | None:
+        """The kind of each pair's weightiest event among its first and its (counted) repeats, of
+        equals the last; -1 where none is known.  None: the tables tell no kinds."""
+        if self.event_kind is None:
+            return None
+        every = np.ones(len(self.repeat), dtype=bool) if counted is None else counted
+        kind: NDArray[np.int8] = self.event_kind[self.first]
+        again = np.unique(self.pair_of_repeat[every])
+        event = np.concatenate([self.first[again], self.repeat[every]])
+        pair = np.concatenate([again, self.pair_of_repeat[every]])
+        known = self.event_kind[event] >= 0  # an event of no kind gives way to any other
+        order = np.lexsort((event, self.event_weight[event], known, pair))
+        last = np.flatnonzero(np.diff(pair[order], append=len(self.first)))
+        kind[again] = self.event_kind[event[order[last]]]
+        return kind
 
 
 @dataclass(frozen=True)
@@ -56,15 +74,20 @@ class Assignment:
     weight: NDArray[np.float32]
     fit: NDArray[np.bool_]
     info: dict[str, Any]
+    kind: NDArray[np.int8] | None = None
 
 
-def collapse(events: Events, n_items: int) -> Pairs:
+def collapse(events: Events) -> Pairs:
     """Join the events of each (person, item)."""
-    key = events.user.astype(np.int64) * n_items + events.item
-    order = stable_order(key)  # equal keys become neighbours, the earlier event first
-    key = key[order]
-    again = np.flatnonzero(key[1:] == key[:-1]) + 1
-    del key
+    # events are sorted by person and time already: now equal pairs are neighbours, the earlier
+    # event first
+    order = stable_order(events.item)
+    user = events.user[order]
+    same = user[1:] == user[:-1]
+    ends = np.cumsum(np.bincount(events.item))
+    same[ends[(ends > 0) & (ends < len(order))] - 1] = False
+    again = np.flatnonzero(same) + 1
+    del user, same
     is_first = np.ones(len(order), dtype=bool)
     is_first[order[again]] = False
     first = np.flatnonzero(is_first)
@@ -78,9 +101,10 @@ def collapse(events: Events, n_items: int) -> Pairs:
         events.item[first],
         time,
         first,
-        order[again],
+        order[again].astype(np.int64),
         pair_of_repeat,
         events.weight,
+        events.kind,
     )
 
 
@@ -120,10 +144,13 @@ def temporal(events: Events, pairs: Pairs, params: Params) -> Assignment:
         (time >= cuts[0]).astype(np.int8) + (time >= cuts[1])
         for time in (pairs.timestamp, events.timestamp[pairs.repeat])
     )
-    weight = pairs.weights(part_of_repeat == part[pairs.pair_of_repeat])
+    counted = part_of_repeat == part[pairs.pair_of_repeat]
     fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
     info = {"protocol": "temporal", "cuts": cuts.tolist()}
-    return Assignment("temporal", params.target_domains, None, part, weight, fit, info)
+    return Assignment(
+        "temporal", params.target_domains, None, part, pairs.weights(counted), fit, info,
+        pairs.kinds(counted),
+    )  # fmt: skip
 
 
 def leave_last(events: Events, pairs: Pairs, params: Params) -> Assignment:
@@ -136,10 +163,13 @@ def leave_last(events: Events, pairs: Pairs, params: Params) -> Assignment:
     part[stop[long] - 2] = 1
     horizon = np.full(int(users.max()) + 1, len(events.user), dtype=np.int64)
     horizon[users[long]] = pairs.first[stop[long] - 2]
-    weight = pairs.weights(pairs.repeat < horizon[events.user[pairs.repeat]])
+    counted = pairs.repeat < horizon[events.user[pairs.repeat]]
     fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
     info = {"protocol": "leave_last"}
-    return Assignment("leave_last", params.target_domains, None, part, weight, fit, info)
+    return Assignment(
+        "leave_last", params.target_domains, None, part, pairs.weights(counted), fit, info,
+        pairs.kinds(counted),
+    )  # fmt: skip
 
 
 def cold_start(
@@ -170,7 +200,8 @@ def cold_start(
     fit = k_core(user, item, part == 0, params.prepare.k_core)
     info = {"protocol": "cold_start", "fraction": fraction, "hidden_people": len(hidden)}
     name = f"cold_start-{target}-{round(fraction * 100)}"
-    return Assignment(name, (target,), rows, part, base.weight[rows], fit, info)
+    kind = None if base.kind is None else base.kind[rows]
+    return Assignment(name, (target,), rows, part, base.weight[rows], fit, info, kind)
 
 
 def assign(events: Events, pairs: Pairs, catalogue: Catalogue, params: Params) -> list[Assignment]:
@@ -233,6 +264,7 @@ def split_hash(split: Assignment, pairs: Pairs) -> str:
     """sha256 over who, what, weight and part; equal for equal splits of equal data."""
     rows = slice(None) if split.rows is None else split.rows
     digest = hashlib.sha256(split.name.encode())
-    for array in (pairs.user[rows], pairs.item[rows], split.weight, split.part, split.fit):
+    kind = () if split.kind is None else (split.kind,)
+    for array in (pairs.user[rows], pairs.item[rows], split.weight, split.part, split.fit, *kind):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from bridgerec.errors import BridgeRecError, ConfigError
+from bridgerec.errors import BridgeRecError, ConfigError, GateRefused
 from bridgerec.pipeline.command import dvc
 from bridgerec.progress import PROGRESS
 
@@ -14,6 +14,7 @@ NETWORK = (
     *("Connection aborted", "Read timed out", "Connection timed out", "Max retries exceeded"),
     *("429 Client Error", "502 Server Error", "503 Server Error", "504 Server Error"),
 )
+REFUSED = f"bridgerec stage select, exited with {GateRefused.exit_code}"
 BUSY = ("Unable to acquire lock", "it is being blocked by")  # DVC's lock, DVC's rwlock
 
 
@@ -129,6 +130,7 @@ def reproduce(
 
     Raises:
         Busy: another DVC process holds the lock.
+        GateRefused: it is the gate's stage, and nobody may be released.
         Unreachable: the network failed the stage.
         BridgeRecError: the stage failed; the message ends with the stage's own last lines.
     """
@@ -145,6 +147,8 @@ def reproduce(
         return
     if any(sign in output for sign in BUSY):
         raise Busy(f"stage {stage}: another DVC process is at work in {root}; try again later.")
+    if REFUSED in output:
+        raise GateRefused(f"stage {stage}: nothing may be released. Its last lines:\n{output}")
     kind = Unreachable if any(sign in output for sign in NETWORK) else BridgeRecError
     raise kind(
         f"stage {stage} failed in {root}. Correct the cause and run again; what finished is kept. "
