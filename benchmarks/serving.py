@@ -30,8 +30,8 @@ import numpy as np
 import psutil
 
 from bridgerec.data.dataset import Catalogue
-from bridgerec.serving import index as indexes
-from bridgerec.serving.index import Index, inverted, padded
+from bridgerec.serving.copies import LISTS, PROBED, inverted, padded
+from bridgerec.serving.index import Index
 from bridgerec.serving.topk import Best
 from load.bundle import item_vectors, world, write
 from load.client import load
@@ -160,12 +160,12 @@ def index(items: int, vectors: Path | None) -> None:
     print(f"{items} items, exact, by batches: {1e3 * spent:.2f} ms CPU per question", flush=True)
     with tempfile.TemporaryDirectory() as name:
         start, path = time.process_time(), Path(name) / "items.faiss"
-        built = inverted(padded(keys, exact.extras), lists=max(16, min(indexes.LISTS, items // 64)))
+        built = inverted(padded(keys, exact.extras), lists=max(16, min(LISTS, items // 64)))
         faiss.write_index(built, str(path))
         spent = time.process_time() - start
         print(f"built in {spent:.0f} s CPU, {path.stat().st_size / 1e6:.0f} MB", flush=True)
         fast = Index(keys, extras, path)
-        for probes in (8, 16, indexes.PROBED, 32, 48):
+        for probes in (8, 16, PROBED, 32, 48):
             fast.probe(probes)
             ask(fast, queries[:20], weights[:20])
             start = time.process_time()

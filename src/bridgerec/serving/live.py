@@ -33,6 +33,7 @@ class Given:
 def _opened(folder: Path) -> Recommender:
     recommender = Recommender.open(folder)
     recommender.warm()
+    recommender.quicken()
     return recommender
 
 

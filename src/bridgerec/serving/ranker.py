@@ -30,7 +30,7 @@ from bridgerec.serving.schemas import Filters, RecommendRequest, Route, targets_
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import View
 from bridgerec.serving.topk import Best, top_k
-from bridgerec.serving.towers import load_served
+from bridgerec.serving.towers import ServedTowers, load_served
 
 Floats = NDArray[np.float32]
 NOTHING = View()
@@ -128,6 +128,13 @@ class Recommender:
         for model in set(self.models.values()):
             for target in self.shelf.catalogue.domains:
                 model.score(asked, target)
+
+    def quicken(self) -> None:
+        """Make copies by which models find lists faster, after `warm`; takes a second or two, in
+        which questions are answered all the same, and equally."""
+        for model in set(self.models.values()):
+            if isinstance(model, ServedTowers):
+                model.quicken()
 
     def recommend(
         self, request: RecommendRequest | dict[str, Any], view: View = NOTHING

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from bridgerec.serving.live import Live
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.state import open_store
 from bridgerec.serving.traffic import TrafficLog
+
+AFTER = 1.0  # seconds from loaded to quickened: it must not hold up the first answers
 
 
 def make_service(bundle: Path) -> Any:
@@ -35,6 +38,9 @@ def make_service(bundle: Path) -> Any:
             state["live"] = open_live(recommender, settings["timeout_seconds"])
             gc.collect()
             gc.freeze()  # what was loaded lives as long as the process: no need to scan it
+            later = threading.Timer(AFTER, quicken, [recommender])
+            later.daemon = True
+            later.start()
 
         def __is_ready__(self) -> bool:
             return "live" in state
@@ -57,6 +63,12 @@ def make_service(bundle: Path) -> Any:
     )(Recommendations)
     service.add_asgi_middleware(guard, settings=GuardSettings.of(settings))
     return bentoml.asgi_app(app, path="/")(service)
+
+
+def quicken(recommender: Recommender) -> None:
+    """What a worker does once it answers: it loads torch, if the models gain by it."""
+    recommender.quicken()
+    gc.freeze()
 
 
 def open_live(recommender: Recommender, timeout: float) -> Live:
