@@ -1,7 +1,7 @@
 """Who asks, and what the person's history is: the release's, what came since, and what was sent."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,8 @@ from bridgerec.data.dataset import Histories
 from bridgerec.serving.schemas import HistoryItem
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import View
+
+NOTHING: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Past:
 def history(entries: Sequence[tuple[int, int]], now: int | None) -> Histories:
     """One row for a model from (catalogue item, time), oldest first; no entry is newer than
     `now`, the moment of the question."""
-    rows = Histories.of([[item for item, _ in entries]])
+    n = len(entries)
+    items = np.fromiter((item for item, _ in entries), dtype=np.int32, count=n)
+    indptr, weights = np.array([0, n]), np.ones(n, dtype=np.float32)
     if now is None:
-        return rows
-    time = np.array([min(time, now) for _, time in entries], dtype=np.int64)
-    return replace(rows, timestamp=time, asked=np.array([now]))
+        return Histories(indptr, items, weights)
+    time = np.fromiter((time for _, time in entries), dtype=np.int64, count=n)
+    return Histories(indptr, items, weights, np.minimum(time, now), np.array([now]))
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,19 @@ class People:
                 entries = self.packaged(row)
             if (row is None or view.forgotten) and not view.events:
                 notes.append("this user id is not known; only the history sent is used")
-        live = [(shelf.index.get(e.domain, {}).get(e.item_id), e.timestamp) for e in view.events]
+        index = shelf.index
+        live = [(index.get(e.domain, NOTHING).get(e.item_id), e.timestamp) for e in view.events]
         entries += [(item, time) for item, time in live if item is not None]
         if now is not None:
             entries.sort(key=lambda entry: entry[1])  # stable: equal times stay in order
-        found = [(shelf.index.get(h.domain, {}).get(h.item_id), h) for h in sent]
-        unknown = sum(item is None for item, _ in found)
+        known, usual = len(entries), now or 0
+        for h in sent:
+            item = index.get(h.domain, NOTHING).get(h.item_id)
+            if item is not None:
+                entries.append((item, h.timestamp or usual))
+        unknown = known + len(sent) - len(entries)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
-        entries += [(i, h.timestamp or now or 0) for i, h in found if i is not None]
         once = _newest(entries)
         return Past(
             np.array([item for item, _ in once], dtype=np.int64),
@@ -113,7 +121,7 @@ class People:
         self, shelf: Shelf, entries: list[tuple[int, int]], now: int | None
     ) -> Histories:
         n = len(shelf.catalogue)
-        if any(item >= n for item, _ in entries):
+        if len(shelf.added) and any(item >= n for item, _ in entries):
             entries = _newest(
                 (i if i < n else shelf.added.stand_in(i), time) for i, time in entries
             )
@@ -122,7 +130,10 @@ class People:
 
 def _newest(entries: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Each item once, at its newest place."""
+    entries = list(entries)
+    if len({item for item, _ in entries}) == len(entries):
+        return entries
     found: dict[int, int] = {}
-    for item, time in reversed(list(entries)):
+    for item, time in reversed(entries):
         found.setdefault(item, time)
     return [*found.items()][::-1]

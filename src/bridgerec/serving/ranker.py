@@ -311,8 +311,10 @@ class Recommender:
 def merge(lists: Sequence[Ranked], k: int) -> list[tuple[int, int]]:
     """The k best places of several lists as (list, place); each list keeps its own order, and a
     place counts as much as the lowest score up to it."""
+    if len(lists) == 1:
+        return [(0, i) for i in range(min(k, len(lists[0].items)))]
     found = []
     for number, ranked in enumerate(lists):
-        worth = np.minimum.accumulate(ranked.scores) if len(lists) > 1 else -np.arange(k)
+        worth = np.minimum.accumulate(ranked.scores)
         found += [(-float(w), number, i) for i, w in enumerate(worth[: len(ranked.items)])]
     return [(number, i) for _, number, i in sorted(found)[:k]]

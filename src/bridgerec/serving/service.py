@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.guard import GuardSettings, guard
 from bridgerec.serving.live import Live
 from bridgerec.serving.ranker import Recommender
+from bridgerec.serving.routes.hot import First
 from bridgerec.serving.state import open_store
 from bridgerec.serving.traffic import TrafficLog
 
@@ -61,7 +63,8 @@ def make_service(bundle: Path) -> Any:
         # `bentoml serve --api-workers` does not reach services of this kind
         workers=int(os.environ.get("BRIDGEREC_WORKERS", "1")),
     )(Recommendations)
-    service.add_asgi_middleware(guard, settings=GuardSettings.of(settings))
+    first = partial(First, live=lambda: state["live"])
+    service.add_asgi_middleware(guard, settings=GuardSettings.of(settings), first=first)
     return bentoml.asgi_app(app, path="/")(service)
 
 
