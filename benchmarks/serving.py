@@ -11,6 +11,9 @@ of the embed stage: item vectors are then drawn from a mixture that is fitted to
 from wrk in a process of its own; its share of a core is printed, so that one sees that it is not
 the limit.  Microseconds of processor time per request count where other work shares the machine.
 
+A worker is ready before it has made its 8-bit copies of item vectors (about two seconds, for which
+torch is loaded); what is printed after "at rest" is measured with them.
+
 `index` ranks a large catalogue with the inverted file against the exact answer.  `soak` mixes all
 kinds of requests, kills a worker every minute and compares what was accepted with what is there.
 """
@@ -131,6 +134,8 @@ def served(title: str, folder: Path, catalogue: Catalogue, target: str, seconds:
                 f"{title}, {workers} worker(s): ready after {server.ready:.1f} s "
                 f"({server.cpu():.1f} s CPU); MiB: {memory(server)}"
             )
+            server.rest()
+            print(f"  at rest MiB: {memory(server)}", flush=True)
             if workers == 1:
                 for clients in (16, 64):
                     print("  /health   ", load(server, "/health", clients, seconds), flush=True)
