@@ -68,7 +68,7 @@ class Server:
         time.sleep(2)  # it begins a second after it is ready
         while time.monotonic() < end and (now := self.cpu()) - before > 0.02:
             before = now
-            time.sleep(0.5)
+            time.sleep(1)
 
 
 @contextmanager
