@@ -2,8 +2,6 @@
 ids."""
 
 import os
-import queue
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from bridgerec.serving.lines import Lines
 from bridgerec.serving.state import Reaction
 
 
@@ -21,9 +20,8 @@ class TrafficLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"requests.{os.getpid()}.jsonl"
         self.reactions = folder / f"feedback.{os.getpid()}.jsonl"
-        self._queue: queue.SimpleQueue[tuple[Path, bytes] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        self._thread.start()
+        self._queue: Lines[tuple[Path, bytes]] = Lines(self._write)
+        self._files: dict[Path, BinaryIO] = {}
 
     def add(
         self, answer: dict[str, Any], k: int, history: list[list[str]], shadow: bool = False
@@ -67,20 +65,14 @@ class TrafficLog:
 
     def close(self) -> None:
         """Write what is queued."""
-        self._queue.put(None)
-        self._thread.join(timeout=5)
+        self._queue.close()
+        for file in self._files.values():
+            file.close()
 
-    def _write(self) -> None:
-        files: dict[Path, BinaryIO] = {}
-        try:
-            while (entry := self._queue.get()) is not None:
-                path, line = entry
-                if path not in files:
-                    files[path] = path.open("ab")
-                files[path].write(line)
-                if self._queue.empty():
-                    for file in files.values():
-                        file.flush()
-        finally:
-            for file in files.values():
-                file.close()
+    def _write(self, lines: list[tuple[Path, bytes]]) -> None:
+        for path, line in lines:
+            if path not in self._files:
+                self._files[path] = path.open("ab")
+            self._files[path].write(line)
+        for file in self._files.values():
+            file.flush()
