@@ -1,5 +1,6 @@
 """The release flow: gate, build, try over HTTP, keep, then promote or refuse."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.pipeline import graph
-from bridgerec.registry.current import hindrance, promote, read_current
+from bridgerec.registry.current import hindrance, promote, read_current, refusal
 from bridgerec.registry.store import Release, Store
 from bridgerec.registry.verdict import Trial, Verdict, judge
 from bridgerec.runtime import prepare_environment, read_json
@@ -24,15 +25,24 @@ from bridgerec.serving.trial import try_bento
 prepare_environment()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attempt: `release` is kept under that id (None: nothing was packaged),
+    `live` or not; `refused`: by the gate, a budget, or the comparison with the live release."""
+
+    release: str | None
+    live: bool
+    refused: bool
+    words: str
+
+
 @task(cache_policy=NO_CACHE)
-def check_decision(workspace: Workspace) -> dict[str, Any]:
-    """The gate's decision, which must allow a release."""
+def read_decision(workspace: Workspace) -> dict[str, Any]:
+    """The gate's decision."""
     path = workspace.reports / "decision.json"
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist. Run the training flow or `bridgerec run`.")
     decision: dict[str, Any] = read_json(path)
-    if not decision["released"]:
-        raise GateRefused("the gate refuses a release:\n  " + "\n  ".join(decision["reasons"]))
     return decision
 
 
@@ -92,20 +102,37 @@ def release(workspace: str = ".") -> str:
         GateRefused: the gate, a budget or the comparison with the live release refuses.
         ArtifactError: the decision or the Bento is missing, or the Bento does not answer.
     """
-    place = Workspace.open(workspace)
-    decision = check_decision(place)
-    trial = smoke_test(build(place), list(place.params.target_domains))
-    verdict = give_verdict(place, trial)
-    kept = keep(place, verdict)
-    publish(place, kept, decision, verdict)
-    outcome = make_live(place, kept)
-    get_run_logger().info(outcome)
+    outcome = attempt(Workspace.open(workspace))
+    if outcome.refused or outcome.release is None:
+        raise GateRefused(outcome.words)
+    return outcome.release
+
+
+def attempt(workspace: Workspace) -> Outcome:
+    """The tasks of a release, in the flow run that calls it; a refusal is an outcome here.
+
+    Raises:
+        ArtifactError: the decision or the Bento is missing, or the Bento does not answer.
+    """
+    decision = read_decision(workspace)
+    if not decision["released"]:
+        words = "the gate refuses a release:\n  " + "\n  ".join(decision["reasons"])
+        return Outcome(None, False, True, words)
+    trial = smoke_test(build(workspace), list(workspace.params.target_domains))
+    verdict = give_verdict(workspace, trial)
+    kept = keep(workspace, verdict)
+    publish(workspace, kept, decision, verdict)
+    store = Store.of(workspace)
+    refused = None if read_current(store).release == kept.id else refusal(kept)
+    words = refused or make_live(workspace, kept)
+    get_run_logger().info(words)
     create_markdown_artifact(
-        f"# {outcome}\n\n{decision['winner']}, kept in `{kept.folder}`\n",
+        f"# {words}\n\n{decision['winner']}, kept in `{kept.folder}`\n",
         key="release",
         description="What is live now",
     )
-    return kept.id
+    live = read_current(store).release == kept.id
+    return Outcome(kept.id, live, refused is not None, words)
 
 
 def publish(

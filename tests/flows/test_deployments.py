@@ -66,7 +66,11 @@ def test_deploy_all_and_cron_runs_are_scheduled(server: dict[str, str]) -> None:
     declared = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=30) as api:
         found = {d["name"]: d for d in api.post("/deployments/filter", json={}).json()}
-        assert set(found) == {d["name"] for d in declared} == {"training", "monitoring", "release"}
+        assert (
+            set(found)
+            == {d["name"] for d in declared}
+            == {"training", "monitoring", "release", "retraining"}
+        )
         for deployment in found.values():
             described = deployment["parameter_openapi_schema"]["properties"]["workspace"]
             assert described["description"]

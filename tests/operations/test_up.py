@@ -49,12 +49,12 @@ def test_up_status_a_killed_service_up_again_down(copy: Workspace) -> None:
     try:
         state = up(copy, ANY, lines.append)
         assert set(state.parts) == {"prefect", "worker", "service", "evidently"}
-        assert "deployments: monitoring, release, training" in lines
+        assert "deployments: monitoring, release, retraining, training" in lines
         api = f"{state.parts['prefect'].url}/api"
         pages = httpx.get(f"{state.parts['prefect'].url}/ui-settings", timeout=30).json()
         assert pages["api_url"] == api
         found = httpx.post(f"{api}/deployments/filter", json={}, timeout=30).json()
-        assert {d["name"] for d in found} == {"monitoring", "release", "training"}
+        assert {d["name"] for d in found} == {"monitoring", "release", "retraining", "training"}
         workers = httpx.post(f"{api}/work_pools/bridgerec/workers/filter", json={}, timeout=30)
         assert [w["status"] for w in workers.json()] == ["ONLINE"]
         service = state.parts["service"]

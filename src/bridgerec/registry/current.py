@@ -100,6 +100,18 @@ def hindrance(store: Store, release: Release) -> str | None:
     return None
 
 
+def refusal(release: Release) -> str | None:
+    """Why the gate refused this release, and how a person overrules it; None: it did not."""
+    verdict = release.verdict
+    if verdict["allowed"]:
+        return None
+    reasons = "\n  ".join(verdict["reasons"])
+    return (
+        f"the gate refused {release.id}:\n  {reasons}\nTo release it all the same, say "
+        f'`bridgerec releases promote {release.id} --override "why"`.'
+    )
+
+
 def promote(store: Store, release: Release, reason: str = "", override: bool = False) -> Current:
     """Make a release live.
 
@@ -119,12 +131,8 @@ def promote(store: Store, release: Release, reason: str = "", override: bool = F
                 f"{before.release} is pinned. Lift that first: `bridgerec releases unpin`."
             )
         verdict = release.verdict
-        if not verdict["allowed"] and not override:
-            reasons = "\n  ".join(verdict["reasons"])
-            raise GateRefused(
-                f"the gate refused {release.id}:\n  {reasons}\nTo release it all the same, say "
-                f'`bridgerec releases promote {release.id} --override "why"`.'
-            )
+        if not override and (why_not := refusal(release)) is not None:
+            raise GateRefused(why_not)
         if override:
             dossier = release.read("dossier")
             dossier["overrides"].append({"time": now(), "reason": reason, "against": verdict})
