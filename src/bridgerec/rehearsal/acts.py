@@ -1,7 +1,5 @@
 """The acts, in order, with everything that runs meanwhile."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +10,6 @@ import polars as pl
 
 from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError
-from bridgerec.operations import parts
 from bridgerec.operations.control import down, up
 from bridgerec.registry.current import read_current
 from bridgerec.registry.store import Store
@@ -69,18 +66,24 @@ class Rehearsal:
     def _play(self, living: Workspace, stage: ExitStack) -> None:
         with self._act("A first year") as told:
             first = world.make_first(self.folder, self.plan, self.flows, self.say)
-            told.append(self._release_first(first))
             world.branch(first.root, living.root)
-        before = read_current(Store.of(living)).release or ""
-        self.story.releases["first"] = before
+            told.append(f"{read_json(living.reports / 'decision.json')['winner']} wins")
         with self._act("Everything starts") as told:
             stage.callback(down, living, self.say)
+            orders = Orders(up(living, FREE, self.say).parts["prefect"].url)
+            told.append("Prefect server, worker and deployments; Evidently")
+        with self._act("The first release") as told:
+            orders.wait(orders.start("release"), LONG, self.say)
+            before = read_current(Store.of(living)).release or ""
+            self.story.releases["first"] = before
+            told.append(f"{before} is live")
+        with self._act("The service starts") as told:
             state = up(living, FREE, self.say)
             bento = Store.of(living).find(before).bento
             frozen = stage.enter_context(running(bento, state=str(living.state), timeout=180))
-            told.append("Prefect server, worker, deployments, the service; and beside it the first "
-                        "release once more, which stays as it is: the frozen model")  # fmt: skip
-        orders, truth = Orders(state.parts["prefect"].url), Truth.read(living.root)
+            told.append("and beside it the first release once more, which stays as it is: the "
+                        "frozen model")  # fmt: skip
+        truth = Truth.read(living.root)
         society = Society(truth, self.plan.seed, met_before(_tables(living), truth))
         street = Street(state.parts["service"].url, frozen, society, self.plan.target)
         stage.callback(self._count, street)
@@ -90,20 +93,6 @@ class Rehearsal:
         self._retrain(street, orders, living)
         self._later(street)
         self._refuse(street, orders, living)
-
-    def _release_first(self, first: Workspace) -> str:
-        """Release the first winner with the release flow, unless that was done before."""
-        store = Store.of(first)
-        if read_current(store).release is None:
-            self.say("the release flow")
-            done = subprocess.run(
-                [sys.executable, "flows/release.py"], cwd=first.root, capture_output=True,
-                text=True, env=parts.environment(first, None), stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-            if done.returncode:
-                raise BridgeRecError(f"the first release failed:\n{done.stderr[-2000:]}")
-        decision = read_json(first.reports / "decision.json")
-        return f"{decision['winner']} won and was released as {read_current(store).release}"
 
     def _calm(self, street: Street, orders: Orders, living: Workspace) -> None:
         with self._act("Calm days", day=0) as told:

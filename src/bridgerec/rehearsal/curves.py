@@ -21,7 +21,7 @@ def curve(days: Sequence[dict[str, Any]], marks: Sequence[tuple[float, str]], la
     first, last = days[0]["day"], max(days[-1]["day"], days[0]["day"] + 1)
 
     def x(day: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (day - first) / (last - first)
+        return LEFT + (WIDTH - LEFT - RIGHT) * float(day - first) / float(last - first)
 
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (top - low)

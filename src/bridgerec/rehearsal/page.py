@@ -134,7 +134,7 @@ def _requests(story: Story) -> str:
     return _section(
         "Requests",
         '<p class="soft">Every response was counted; a failure is no answer, or any other status '
-        "than 200.  A fallback is an answer by the baseline, because the model was late or failed.</p>"
+        "than 200. A fallback is an answer by the baseline, as the model was late or failed.</p>"
         + _table(
             ("when", "requests", "failures", "fallbacks", "by status", "lists by release",
              "ms, median", "ms, 99th percentile"),

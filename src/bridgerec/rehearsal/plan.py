@@ -4,9 +4,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MODELS: dict[str, dict[str, Any]] = {  # quick ones, which fit anew in seconds
+MODELS: dict[str, dict[str, Any]] = {  # quick ones, of long and of short memory
     "popularity": {"use": "bridgerec.models.popularity:Popularity"},
     "item_knn": {"use": "bridgerec.models.item_knn:ItemKNN", "neighbours": 100},
+    "item_knn_recent": {
+        "use": "bridgerec.models.item_knn:ItemKNN",
+        "neighbours": 100,
+        "recency": 0.7,
+    },
     "ease_text": {
         "use": "bridgerec.models.ease:EASE",
         "regularization": 100,

@@ -42,7 +42,8 @@ def claim(folder: Path, plan: Plan) -> None:
 
 
 def make_first(folder: Path, plan: Plan, flows: Path, say: Say) -> Workspace:
-    """The first year, simulated and trained by `dvc repro`; one that is there is taken.
+    """The first year, simulated and trained by `dvc repro` up to the gate's decision; one that is
+    there is taken.
 
     `flows` is a folder with `prefect.yaml` and `flows/`.
 
@@ -61,7 +62,7 @@ def make_first(folder: Path, plan: Plan, flows: Path, say: Say) -> Workspace:
         dvc(root, "config", "core.analytics", "false")
         dvc(root, "add", "-q", "data")
     _copy_flows(flows, root)
-    dvc(root, "repro", say=say)
+    dvc(root, "repro", "select", say=say)
     return Workspace.open(root)
 
 
