@@ -18,7 +18,7 @@ import yaml
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.runtime import prepare_environment
-from helpers import REPOSITORY, dvc, small_params
+from helpers import REPOSITORY, dvc, small_world
 
 prepare_environment()
 sys.path.insert(0, str(REPOSITORY))  # flows/ is no installed package
@@ -27,25 +27,7 @@ sys.path.insert(0, str(REPOSITORY))  # flows/ is no installed package
 @pytest.fixture
 def small_workspace(tmp_path: Path) -> Workspace:
     """Two domains, 60 people (40 of them in both), tastes that agree between domains."""
-    rng = np.random.default_rng(0)
-    for number, domain in enumerate(("left", "right")):
-        folder = tmp_path / "data" / domain
-        folder.mkdir(parents=True)
-        ids = [f"{domain[0]}{i:02d}" for i in range(30)]
-        titles = [f"{domain} {['red', 'green', 'blue'][i % 3]} thing {i}" for i in range(30)]
-        pl.DataFrame({"item_id": ids, "title": titles}).write_csv(folder / "items.csv")
-        rows = []
-        for user in range(60):
-            if (number == 0 and user >= 50) or (number == 1 and user < 10):
-                continue
-            liked = [i for i in range(30) if i % 3 == user % 3]
-            for item in rng.choice(liked, 6, replace=False):
-                rows.append((f"u{user:02d}", ids[item], int(rng.integers(1.6e9, 1.63e9)), "view"))
-        pl.DataFrame(
-            rows, schema=["user_id", "item_id", "timestamp", "kind"], orient="row"
-        ).write_csv(folder / "interactions.csv")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params()))
-    return Workspace.open(tmp_path)
+    return small_world(tmp_path)
 
 
 @pytest.fixture(scope="session")

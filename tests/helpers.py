@@ -5,6 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+import yaml
+
+from bridgerec.config import Workspace
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -36,3 +42,26 @@ def small_params(**changes: object) -> dict[str, object]:
         "models": {"popularity": {"use": "bridgerec.models.popularity:Popularity"}},
         **changes,
     }
+
+
+def small_world(root: Path) -> Workspace:
+    """Tables of two domains, 60 people (40 of them in both), tastes that agree between domains."""
+    rng = np.random.default_rng(0)
+    for number, domain in enumerate(("left", "right")):
+        folder = root / "data" / domain
+        folder.mkdir(parents=True)
+        ids = [f"{domain[0]}{i:02d}" for i in range(30)]
+        titles = [f"{domain} {['red', 'green', 'blue'][i % 3]} thing {i}" for i in range(30)]
+        pl.DataFrame({"item_id": ids, "title": titles}).write_csv(folder / "items.csv")
+        rows = []
+        for user in range(60):
+            if (number == 0 and user >= 50) or (number == 1 and user < 10):
+                continue
+            liked = [i for i in range(30) if i % 3 == user % 3]
+            for item in rng.choice(liked, 6, replace=False):
+                rows.append((f"u{user:02d}", ids[item], int(rng.integers(1.6e9, 1.63e9)), "view"))
+        pl.DataFrame(
+            rows, schema=["user_id", "item_id", "timestamp", "kind"], orient="row"
+        ).write_csv(folder / "interactions.csv")
+    (root / "params.yaml").write_text(yaml.safe_dump(small_params()))
+    return Workspace.open(root)

@@ -75,6 +75,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def swap_folders(one: Path, other: Path) -> bool:
+    """Let two folders of one file system exchange their names at one stroke; False: this system
+    cannot, and nothing was done."""
+    import ctypes
+
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return not exchange(here, os.fsencode(one), here, os.fsencode(other), both)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys and a final newline, so that equal values are equal bytes."""
     with atomic_file(path) as temporary:

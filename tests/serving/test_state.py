@@ -69,6 +69,20 @@ class StoreContract:
             run(store.add([one]))
         assert run(store.look("ann", 100, 0)).events == tuple(same)
 
+    def test_all_that_is_kept(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bridgerec.serving.state.sqlite.PAGE", 3)
+        kept = [event(n, person, timestamp=n // 2) for person in ("ann", "书") for n in range(7)]
+        for one in reversed(kept[:6]):
+            run(store.add([one]))
+        run(store.add(kept))
+        found = list(store.all_events())
+        assert sorted(found) == sorted(kept)
+        assert [(e.person, e.timestamp) for e in found] == [(e.person, e.timestamp) for e in kept]
+        items = [NewItem("films", f"f{n}", "one", vector=b"12") for n in (2, 1, 3)]
+        for item in (*items, NewItem("films", "f2", "two")):
+            run(store.add_item(item))
+        assert list(store.all_items()) == [*items[1:], NewItem("films", "f2", "two")]
+
     def test_who_is_forgotten_stays_forgotten_and_can_come_again(self, store: Store) -> None:
         run(store.add([event(1), event(2), event(1, "anna")]))
         assert run(store.forget("ann")) == 2

@@ -16,7 +16,7 @@ app = typer.Typer(
 
 PANELS = {
     "Start": ("demo", "init", "simulate", "doctor"),
-    "Pipeline": ("run", "stage", "evaluation", "tune"),
+    "Pipeline": ("run", "stage", "evaluation", "tune", "intake"),
     "Use": ("recommend", "serve", "keys", "monitor"),
     "Operate": ("up", "down", "status", "releases", "verify", "rehearse"),
 }

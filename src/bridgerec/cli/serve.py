@@ -51,19 +51,15 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Serve the live release (without one: the packaged winner); stop with Ctrl-C."""
-    import os
-
     from bridgerec.serving.launch import Settings
     from bridgerec.serving.launch import serve as launch
+    from bridgerec.serving.state import state_place
     from bridgerec.serving.switch import control_file, settle
 
     workspace = Workspace.open(directory)
     bento, what = chosen_bento(workspace, release, packaged)
     typer.echo(f"serving {what}", err=True)
     log = workspace.traffic if workspace.params.service.traffic_log else None
-    state = workspace.params.service.state or str(workspace.state)
-    if "://" not in state:
-        state = str(workspace.table(state))
     keys = keys_file(workspace, wanted=False)
     if keys is None:
         who = "everybody" if open_to_all else "this machine alone"
@@ -73,7 +69,7 @@ def serve(
     told = Settings(
         workers=workers,
         traffic=log,
-        state=os.environ.get("BRIDGEREC_STATE", state),
+        state=state_place(workspace),
         keys=keys,
         open_to_all=open_to_all,
         canary=control,

@@ -18,8 +18,12 @@ from bridgerec.validation.images import check_images
 from bridgerec.validation.report import page, summary_markdown
 
 
-def validate(workspace: Workspace, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """Check all tables and write `reports/validation`; return the verdict.
+def validate(
+    workspace: Workspace,
+    progress: Callable[[str], None] | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Check all tables and write `out` (None: `reports/validation`); return the verdict.
 
     Raises:
         ValidationFailed: something critical was found (the report is written before).
@@ -71,7 +75,7 @@ def validate(workspace: Workspace, progress: Callable[[str], None] | None = None
         "tables": sizes,
         "findings": [f.as_dict() for f in findings],
     }
-    out = workspace.reports / "validation"
+    out = out or workspace.reports / "validation"
     with atomic_folder(out) as folder:
         write_json(folder / "verdict.json", verdict)
         (folder / "summary.md").write_text(summary_markdown(findings, sizes), encoding="utf-8")

@@ -5,13 +5,15 @@ change is on disk (sqlite) or the server has confirmed it (redis), and the next 
 worker sees it.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError, ConfigError
 
 
@@ -107,6 +109,13 @@ class Store(Protocol):
     async def feedback(self, reactions: Sequence[Reaction]) -> list[Reaction]:
         """Keep reactions; those that were new."""
 
+    def all_events(self) -> Iterator[Event]:
+        """Every event there is, person by person, oldest first.  Blocks; for tools, not for the
+        service."""
+
+    def all_items(self) -> Iterator[NewItem]:
+        """Every added item, in the order of their numbers.  Blocks, as `all_events`."""
+
     def close(self) -> None:
         """Write what is waiting, and let go of files and connections."""
 
@@ -132,3 +141,26 @@ def open_store(place: str) -> Store:
         f"service.state: {place!r} is neither a folder nor a redis:// address. Correct it, or the "
         "environment variable BRIDGEREC_STATE."
     )
+
+
+def state_place(workspace: Workspace) -> str:
+    """Where a service of this workspace keeps live state: what `open_store` takes."""
+    told = os.environ.get("BRIDGEREC_STATE")
+    place = told or workspace.params.service.state or str(workspace.state)
+    if "://" in place:
+        return place
+    return str(Path(place).resolve() if told else workspace.table(place))
+
+
+def open_kept(workspace: Workspace) -> Store | None:
+    """The store of the workspace's service; None where no service kept anything yet.
+
+    Raises:
+        ConfigError: the address has an unknown scheme.
+        MissingDependency: the extra `redis` is not installed.
+        StateError: it cannot be opened.
+    """
+    place = state_place(workspace)
+    if "://" not in place and not (Path(place) / "state.sqlite").is_file():
+        return None
+    return open_store(place)

@@ -11,8 +11,9 @@ writers of a process travel in one pipeline.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import orjson
@@ -155,10 +156,7 @@ class RedisStore:
             return self._scripts[LOOK](keys=keys, args=[person or "", limit, after])
 
         found, gone, rows = await self._read(read)
-        events = []
-        for row in found[::-1]:
-            event_id, *rest = orjson.loads(row[16:])
-            events.append(Event(event_id, str(person), *rest))
+        events = [_event(str(person), row) for row in found[::-1]]
         items = [(int(n), NewItem.load(c)) for n, c in zip(rows[::2], rows[1::2], strict=True)]
         return View(tuple(events), bool(gone), tuple(items))
 
@@ -200,10 +198,30 @@ class RedisStore:
         new = await self._group.write((REACT, [_key("feedback")], arguments))
         return [r for r, kept in zip(reactions, new, strict=True) if kept]
 
+    def all_events(self) -> Iterator[Event]:
+        start = b"-"
+        people, rows = self._client.zrangebylex, self._client.zrange
+        while names := self._named(partial(people, _key("people"), start, b"+", 0, 1000)):
+            for name in names:
+                person = name.decode()
+                for row in self._named(partial(rows, _own(person)[1], 0, -1)):
+                    yield _event(person, row)
+            start = b"(" + names[-1]
+
+    def all_items(self) -> Iterator[NewItem]:
+        names, content = self._client.zrange, self._client.hget
+        for name in self._named(partial(names, _key("item-numbers"), 0, -1)):
+            yield NewItem.load(self._named(partial(content, _key("items"), name)))
+
     def close(self) -> None:
         self._group.close()
         self._pool.shutdown(wait=False)
         self._client.close()
+
+
+def _event(person: str, row: bytes) -> Event:
+    event_id, *rest = orjson.loads(row[16:])  # after its place among equal times
+    return Event(event_id, person, *rest)
 
 
 def _key(name: str) -> str:

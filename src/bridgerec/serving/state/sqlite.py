@@ -46,6 +46,11 @@ LOOK = (
 )
 GONE = "SELECT 1 FROM forgotten WHERE person = ?"
 NEWER = "SELECT number, content FROM items WHERE number > ? ORDER BY number"
+NEXT = (
+    "SELECT event_id, person, domain, item_id, timestamp, kind, value, seq FROM events "
+    "WHERE (person, timestamp, seq) > (?, ?, ?) ORDER BY person, timestamp, seq LIMIT ?"
+)
+PAGE = 10_000  # events read at once; between pages writers may clean up behind themselves
 REACT = "INSERT OR IGNORE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?)"
 Operation = Callable[[sqlite3.Connection], Any]
 
@@ -192,6 +197,21 @@ class SqliteStore:
 
         found: list[Reaction] = await self._group.write(insert)
         return found
+
+    def all_events(self) -> Iterator[Event]:
+        after: tuple[str, int, int] = ("", -1, -1)
+        while True:
+            with self._named():
+                rows = self._reader.execute(NEXT, (*after, PAGE)).fetchall()
+            yield from (Event(*row[:-1]) for row in rows)
+            if len(rows) < PAGE:
+                return
+            after = (rows[-1][1], rows[-1][4], rows[-1][-1])
+
+    def all_items(self) -> Iterator[NewItem]:
+        with self._named():
+            items = _items(self._reader.execute(NEWER, (0,)))
+        yield from (item for _, item in items)
 
     def close(self) -> None:
         self._group.close()
