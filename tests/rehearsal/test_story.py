@@ -64,7 +64,7 @@ def test_the_page_tells_the_numbers_and_needs_nothing_else(tmp_path: Path) -> No
         acts=[Act(name="Calm days", began=0, seconds=65, words="1 < 2 & so on", day=0)],
         watches=[Watch(day=10, drift=True, alarms=["vectors"], words="the data moved")],
         days=[{"day": d, "visits": 9, "clicks": 3, **dict.fromkeys(names, one)} for d in range(3)],
-        retraining=Retraining(by_event=1, seconds=70, rows=5, outcome="abc is live", reasons=["r"]),
+        retraining=Retraining(by_event=1, seconds=70, rows=5, items=2, outcome="abc is live", reasons=["r"]),
         requests=tally.summary(),
         refusal=Refusal(candidate="shuffled", refused=True, reasons=["refused: no candidate"],
                         live_before="abc", live_after="abc"),

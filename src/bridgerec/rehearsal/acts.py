@@ -130,21 +130,24 @@ class Rehearsal:
             self.story.releases["live"] = live
             if live != self.story.releases["first"]:
                 self._until(lambda: load.answered_by(live) >= AFTER)
-            self.story.retraining = self._retrained(orders, run, living)
-            told.append(self.story.retraining.outcome)
+            self.story.retraining = found = self._retrained(orders, run, living)
+            told.append(f"{found.rows:,} events and {found.items} items taken in; {found.outcome}")
         self.story.swap = load.tally.summary()
 
     def _retrained(self, orders: Orders, run: Run, living: Workspace) -> Retraining:
         by_event = [r for r in orders.runs("retraining") if r.started_by == "AUTOMATION"]
         decision = read_json(living.reports / "decision.json")
-        current = read_current(Store.of(living))
-        verdict = Store.of(living).find(current.release or "").verdict
+        taken = read_json(living.reports / "intake" / "history.json")[-1]
+        first, live = self.story.releases["first"], self.story.releases["live"]
+        kept = [r.read("verdict")["reasons"] for r in Store.of(living).all() if r.id != first]
+        said = [line for line in orders.log(run) if "kept the champion" in line]
         return Retraining(
             by_event=len(by_event),
             seconds=run.seconds,
-            rows=sum(1 for line in orders.log(run)),
-            outcome=orders.log(run)[-1],
-            reasons=[*decision["reasons"], *verdict["reasons"]],
+            rows=sum(taken["rows"].values()),
+            items=sum(taken["items"].values()),
+            outcome=f"{live} is live in place of {first}" if live != first else said[-1],
+            reasons=[*decision["reasons"], *(kept[-1] if kept else [])],
         )
 
     def _later(self, street: Street) -> None:

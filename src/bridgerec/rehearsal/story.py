@@ -35,11 +35,13 @@ class Watch(Strict):
 
 
 class Retraining(Strict):
-    """`by_event`: how many runs the event started; `reasons` are the gate's and the verdict's."""
+    """`by_event`: how many runs the event started; `rows` and `items` were taken in before;
+    `reasons` are the gate's and the verdict's."""
 
     by_event: int
     seconds: float
     rows: int
+    items: int
     outcome: str
     reasons: list[str]
 

@@ -94,11 +94,11 @@ def branch(source: Path, to: Path) -> Workspace:
     """A copy of a workspace as it stands, without what runs or was released there; in place of an
     older one.  DVC's cache is shared."""
     shutil.rmtree(to, ignore_errors=True)
-    left = shutil.ignore_patterns("tmp", "cache.lock", ".bridgerec", ".prefect", "traffic", "state")
     own = source / ".dvc" / "cache"
+    left = {source: {".bridgerec", ".prefect", "traffic", "state"}, own.parent: {"cache", "tmp"}}
 
-    def ignored(folder: str, names: list[str]) -> set[str]:
-        return left(folder, names) | ({"cache"} if Path(folder) == own.parent else set())
+    def ignored(folder: str, _: list[str]) -> set[str]:
+        return left.get(Path(folder), set())
 
     shutil.copytree(source, to, ignore=ignored, symlinks=True)
     dvc(to, "cache", "dir", "--local", str(own.resolve()))
