@@ -121,8 +121,7 @@ class Street:
         if answer is None:
             return None
         shown = [item["item_id"] for item in answer["items"]]
-        beside = (await other.post("/recommend", json=question)).raise_for_status().json()
-        others = [item["item_id"] for item in beside["items"]]
+        others = await self._beside(other, question)
         wanted, number = society.open_preference(person, target), society.number[target]
         clicked = society.clicks(person, day, target, shown)
         seen = Seen(
@@ -145,6 +144,18 @@ class Street:
         if events:
             await self._ask(client, "/events", {"events": events})
         return seen
+
+    async def _beside(self, other: httpx.AsyncClient, question: dict[str, Any]) -> list[str]:
+        """The frozen release's list.
+
+        Raises:
+            BridgeRecError: it does not answer, so that there is nothing to compare with.
+        """
+        try:
+            answer = (await other.post("/recommend", json=question)).raise_for_status()
+        except httpx.HTTPError as error:
+            raise BridgeRecError(f"the frozen release does not answer: {error!r}") from error
+        return [item["item_id"] for item in answer.json()["items"]]
 
     async def _ask(
         self, client: httpx.AsyncClient, path: str, body: dict[str, Any]
