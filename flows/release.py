@@ -28,12 +28,14 @@ prepare_environment()
 @dataclass(frozen=True)
 class Outcome:
     """What came of an attempt: `release` is kept under that id (None: nothing was packaged),
-    `live` or not; `refused`: by the gate, a budget, or the comparison with the live release."""
+    `live` or not; `refused`: by the gate, a budget, or the comparison with the live release;
+    `reasons` are those of the decision and of the verdict."""
 
     release: str | None
     live: bool
     refused: bool
     words: str
+    reasons: tuple[str, ...]
 
 
 @task(cache_policy=NO_CACHE)
@@ -117,7 +119,7 @@ def attempt(workspace: Workspace) -> Outcome:
     decision = read_decision(workspace)
     if not decision["released"]:
         words = "the gate refuses a release:\n  " + "\n  ".join(decision["reasons"])
-        return Outcome(None, False, True, words)
+        return Outcome(None, False, True, words, tuple(decision["reasons"]))
     trial = smoke_test(build(workspace), list(workspace.params.target_domains))
     verdict = give_verdict(workspace, trial)
     kept = keep(workspace, verdict)
@@ -132,7 +134,8 @@ def attempt(workspace: Workspace) -> Outcome:
         description="What is live now",
     )
     live = read_current(store).release == kept.id
-    return Outcome(kept.id, live, refused is not None, words)
+    reasons = (*decision["reasons"], *verdict.reasons)
+    return Outcome(kept.id, live, refused is not None, words, reasons)
 
 
 def publish(

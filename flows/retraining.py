@@ -1,6 +1,7 @@
 """The retraining flow: new data in, the pipeline, and a new champion only if the gate lets it."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from bridgerec.config import Workspace
+from bridgerec.errors import GateRefused
 from bridgerec.operations.intake import Taken, take_in
 from bridgerec.registry.current import read_current
 from bridgerec.registry.store import Store
@@ -16,12 +18,19 @@ from bridgerec.runtime import prepare_environment
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # also when it is started as a script
 from flows.release import Outcome, attempt
+from flows.training import _transient as transient
 from flows.training import training
 
 prepare_environment()
 
 
-@task(name="intake", cache_policy=NO_CACHE)
+@task(
+    name="intake",
+    cache_policy=NO_CACHE,
+    retries=60,
+    retry_delay_seconds=2,
+    retry_condition_fn=transient,
+)
 def run_intake(workspace: Workspace) -> Taken:
     """What the service accepted since the last time becomes the next version of data/."""
     return take_in(workspace, get_run_logger().info)
@@ -46,7 +55,8 @@ def retraining(
 
     Returns:
         `outcome` (promoted, kept, unchanged), `words`, `reason`, `release` (what was tried; None:
-        nothing was packaged), `live` (what is live now), `before` (what was), `taken`.
+        nothing was packaged), `before` and `live` (the champion before and after), `taken` (what
+        came in; None: nobody looked), `reasons` (of the gate).
 
     Raises:
         DataError: the new data are refused; data/ is as it was.
@@ -55,13 +65,15 @@ def retraining(
     place = Workspace.open(workspace)
     story: dict[str, Any] = {"reason": reason, "before": read_current(Store.of(place)).release}
     try:
-        taken = run_intake(place) if intake else None
-        story["taken"] = None if taken is None else taken.as_dict()
-        training(workspace=str(place.root), force=force)
+        if intake:
+            taken = run_intake(place)
+            story["taken"] = {**taken.as_dict(), "words": taken.words}
+        with suppress(GateRefused):  # the decision says so too, and the attempt reads it
+            training(workspace=str(place.root), force=force)
         story |= told(attempt(place), story["before"])
         story["live"] = read_current(Store.of(place)).release
     except BaseException as error:
-        story["words"] = f"failed: {error}"
+        story |= {"outcome": "failed", "words": f"failed: {error or type(error).__name__}"}
         raise
     finally:
         create_markdown_artifact(
@@ -72,26 +84,31 @@ def retraining(
 
 
 def told(outcome: Outcome, before: str | None) -> dict[str, Any]:
-    """`outcome`, `words` and `release` of the story."""
+    """`outcome`, `words`, `release` and `reasons` of the story."""
+    found: dict[str, Any] = {"release": outcome.release, "reasons": list(outcome.reasons)}
     if not outcome.live:
-        kept = f"kept the champion {before}" if before else "released nothing"
-        return {
-            "outcome": "kept",
-            "words": f"{kept} because {outcome.words}",
-            "release": outcome.release,
-        }
+        kept = f"kept the champion {before}" if before else "nothing is live"
+        return {**found, "outcome": "kept", "words": f"{kept} because {outcome.words}"}
     same = outcome.release == before
-    return {
-        "outcome": "unchanged" if same else "promoted",
-        "words": outcome.words,
-        "release": outcome.release,
-    }
+    return {**found, "outcome": "unchanged" if same else "promoted", "words": outcome.words}
 
 
 def page(story: dict[str, Any]) -> str:
-    """The story as Markdown: the end first."""
-    lines = [f"# {story['words']}", "", f"Started because: {story['reason']}", ""]
-    return "\n".join(lines)
+    """The story as Markdown, the end first; what a failed run did not reach is left out."""
+    title, _, rest = story["words"].partition("\n")
+    lines = [f"# {title}", "", *([rest, ""] if rest else []), f"- started by: {story['reason']}"]
+    if taken := story.get("taken"):
+        lines.append(f"- {taken['words']}")
+        if taken["before"] != taken["after"]:
+            lines.append(f"- data/ went from version `{taken['before']}` to `{taken['after']}`")
+    elif story["outcome"] != "failed":
+        lines.append("- data/ as it was: no intake was asked for")
+    if "live" in story:
+        lines.append(f"- champion before: `{story['before'] or 'none'}`")
+        lines.append(f"- candidate: `{story['release'] or 'none was packaged'}`")
+        lines.append(f"- champion now: `{story['live'] or 'none'}`")
+        lines += ["", "## What the gate found", "", *(f"- {r}" for r in story["reasons"])]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from bridgerec.errors import BridgeRecError
+from bridgerec.errors import BridgeRecError, GateRefused
 from bridgerec.pipeline import graph
 from bridgerec.runtime import prepare_environment, read_json
 
@@ -60,6 +60,7 @@ def training(
         concurrency: How many independent stages may run side by side.
 
     Raises:
+        GateRefused: nothing failed, but the gate lets nobody pass.
         BridgeRecError: a stage failed; stages that need it did not run.
     """
     root = Path(workspace).resolve()
@@ -83,7 +84,7 @@ def training(
 
 
 def _check(runs: dict[str, PrefectFuture[None]]) -> None:
-    failed, waiting = [], []
+    failed, waiting, refused = [], [], True
     for stage, run in runs.items():
         if run.state.is_completed():
             continue
@@ -91,10 +92,12 @@ def _check(runs: dict[str, PrefectFuture[None]]) -> None:
             waiting.append(stage)
             continue
         found = run.state.result(raise_on_failure=False)
+        refused = refused and isinstance(found, GateRefused)
         failed.append(str(found) or f"stage {stage}: {run.state.name}")
     if failed or waiting:
         after = f"\nNot run, because they need it: {', '.join(waiting)}." if waiting else ""
-        raise BridgeRecError("\n".join(failed) + after)
+        kind = GateRefused if failed and refused else BridgeRecError
+        raise kind("\n".join(failed) + after)
 
 
 def publish(root: Path) -> None:

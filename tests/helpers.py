@@ -1,8 +1,10 @@
 """What several test modules call; fixtures are in conftest.py."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import polars as pl
 import yaml
 
 from bridgerec.config import Workspace
+from bridgerec.serving.state import Event, NewItem
+from bridgerec.serving.state.sqlite import SqliteStore
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -65,3 +69,16 @@ def small_world(root: Path) -> Workspace:
         ).write_csv(folder / "interactions.csv")
     (root / "params.yaml").write_text(yaml.safe_dump(small_params()))
     return Workspace.open(root)
+
+
+def accept(workspace: Workspace, events: Sequence[Event], items: Sequence[NewItem] = ()) -> None:
+    """What the workspace's service does on POST /events and /items."""
+
+    async def work() -> None:
+        await store.add(events)
+        for item in items:
+            await store.add_item(item)
+
+    store = SqliteStore(workspace.state)
+    asyncio.run(work())
+    store.close()

@@ -1,6 +1,5 @@
 """What the service accepted becomes the next version of data/: once, whole, or not at all."""
 
-import asyncio
 import shutil
 import signal
 import subprocess
@@ -24,8 +23,7 @@ from bridgerec.pipeline.versions import version
 from bridgerec.registry.contents import content_md5
 from bridgerec.runtime import read_json
 from bridgerec.serving.state import Event, NewItem
-from bridgerec.serving.state.sqlite import SqliteStore
-from helpers import dvc, small_params, small_world
+from helpers import accept, dvc, small_params, small_world
 
 NOW = 1_650_000_000
 
@@ -48,7 +46,7 @@ def workspace(versioned: Path, tmp_path: Path) -> Workspace:
     """One whose service accepted two good events and one new item."""
     root = shutil.copytree(versioned, tmp_path / "workspace", symlinks=True)
     found = Workspace.open(root)
-    serve(found, [event(1), event(2, item="r99", kind="purchase", value=2.5)], [ITEM])
+    accept(found, [event(1), event(2, item="r99", kind="purchase", value=2.5)], [ITEM])
     return found
 
 
@@ -67,19 +65,6 @@ def event(number: int, item: str = "l03", person: str = "u03", **more: Any) -> E
 
 
 ITEM = NewItem("right", "r99", 'a "new" thing, right', "told", price=2.0, vector=b"ab")
-
-
-def serve(workspace: Workspace, events: list[Event], items: list[NewItem]) -> None:
-    """What a service does on POST /events and /items."""
-
-    async def work() -> None:
-        await store.add(events)
-        for item in items:
-            await store.add_item(item)
-
-    store = SqliteStore(workspace.state)
-    asyncio.run(work())
-    store.close()
 
 
 def rows(workspace: Workspace, name: str) -> list[tuple[Any, ...]]:
@@ -119,7 +104,7 @@ def test_events_and_items_are_taken_once_as_a_new_version(workspace: Workspace) 
     assert [h["after"] for h in history] == [taken.after]
 
     # the record of what was taken belongs to the version
-    serve(workspace, [event(3)], [])
+    accept(workspace, [event(3)], [])
     assert take_in(workspace).rows == {"left": 1}
     (workspace.root / "data.dvc").write_text(
         (workspace.root / "data.dvc").read_text().replace(str(version(workspace.root)), str(before))
@@ -130,7 +115,7 @@ def test_events_and_items_are_taken_once_as_a_new_version(workspace: Workspace) 
 
 
 def test_what_does_not_fit_waits_and_keeps_nothing_else_out(workspace: Workspace) -> None:
-    serve(
+    accept(
         workspace,
         [
             event(4, item="l77"),
@@ -150,7 +135,7 @@ def test_what_does_not_fit_waits_and_keeps_nothing_else_out(workspace: Workspace
         "items of unknown domains": 1,
         "items with a blank id or title": 1,
     }
-    serve(workspace, [], [NewItem("left", "l77", "late", image="../../secret.png")])
+    accept(workspace, [], [NewItem("left", "l77", "late", image="../../secret.png")])
     taken = take_in(workspace)
     assert (taken.rows, taken.items) == ({"left": 1}, {"left": 1})
     items = read_items(workspace, "left", workspace.params.data.domains["left"])
@@ -158,7 +143,7 @@ def test_what_does_not_fit_waits_and_keeps_nothing_else_out(workspace: Workspace
 
 
 def test_an_item_with_new_words_takes_its_row_and_a_later_edit_stays(workspace: Workspace) -> None:
-    serve(workspace, [], [NewItem("left", "l03", "renamed")])
+    accept(workspace, [], [NewItem("left", "l03", "renamed")])
     count = len(titles(workspace, "left"))
     assert take_in(workspace).changed == {"left": 1}
     assert titles(workspace, "left")["l03"] == "renamed"
@@ -200,7 +185,7 @@ def test_accounts_and_positions(workspace: Workspace) -> None:
     params["split"] = {"protocols": ["leave_last", "cold_start"]}
     params["gate"] = {"protocol": "leave_last"}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    serve(workspace, [event(0, item="r05"), event(9, person="u50")], [])
+    accept(workspace, [event(0, item="r05"), event(9, person="u50")], [])
     taken = take_in(workspace)
     assert taken.left == {"events of a person whose id is somebody else's account": 1}
     left, right = rows(workspace, "left"), rows(workspace, "right")
@@ -296,7 +281,7 @@ def test_killed_at_any_moment_it_is_the_old_or_the_new(workspace: Workspace) -> 
         ("_note", 1, True, False),
     ]
     for number, moment in enumerate([*moments, ("rename", 1, False, True)], start=10):
-        serve(workspace, [event(number)], [])
+        accept(workspace, [event(number)], [])
         name, calls, before, renames = moment
         code = KILLER.format(
             path=sys.path, name=name, calls=calls, before=before, renames=renames,

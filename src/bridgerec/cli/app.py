@@ -17,7 +17,7 @@ app = typer.Typer(
 PANELS = {
     "Start": ("demo", "init", "simulate", "doctor"),
     "Pipeline": ("run", "stage", "evaluation", "tune", "intake"),
-    "Use": ("recommend", "serve", "keys", "monitor"),
+    "Use": ("recommend", "serve", "keys", "monitor", "backfill"),
     "Operate": ("up", "down", "status", "releases", "verify", "rehearse"),
 }
 

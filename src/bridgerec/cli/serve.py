@@ -1,6 +1,5 @@
 """`bridgerec serve`: the live release, or the packaged Bento, over HTTP."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,30 +7,6 @@ import typer
 from bridgerec.cli.keys import keys_file
 from bridgerec.cli.options import HERE, Debug, Directory
 from bridgerec.config import Workspace
-
-
-def chosen_bento(workspace: Workspace, release: str | None, packaged: bool) -> tuple[Path, str]:
-    """The Bento to serve, and what to call it: the release that is named, else the live one, else
-    what is packaged.
-
-    Raises:
-        ConfigError: there is no such release, or both options are given.
-        ArtifactError: the live release is gone.
-    """
-    from bridgerec.errors import ConfigError
-    from bridgerec.registry.current import live
-    from bridgerec.registry.store import Store
-
-    if packaged and release is not None:
-        raise ConfigError("--packaged and --release exclude each other.")
-    store = Store.of(workspace)
-    if release is not None:
-        found = store.find(release)
-        return found.bento, f"release {found.id}"
-    current = None if packaged else live(store)
-    if current is None:
-        return workspace.bento, "the packaged winner"
-    return current.bento, f"release {current.id}, which is live"
 
 
 def serve(
@@ -54,7 +29,7 @@ def serve(
     from bridgerec.serving.launch import Settings
     from bridgerec.serving.launch import serve as launch
     from bridgerec.serving.state import state_place
-    from bridgerec.serving.switch import control_file, settle
+    from bridgerec.serving.switch import chosen_bento, control_file, settle
 
     workspace = Workspace.open(directory)
     bento, what = chosen_bento(workspace, release, packaged)

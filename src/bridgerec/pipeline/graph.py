@@ -8,10 +8,11 @@ from collections.abc import Callable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from bridgerec.errors import BridgeRecError, ConfigError
+from bridgerec.errors import BridgeRecError, ConfigError, GateRefused
 
 BUSY = ("Unable to acquire lock", "it is being blocked by")  # DVC's lock, DVC's rwlock
 KEPT_LINES = 25
+REFUSED = f"bridgerec stage select, exited with {GateRefused.exit_code}"
 
 
 class Busy(BridgeRecError):
@@ -88,6 +89,7 @@ def reproduce(
 
     Raises:
         Busy: another DVC process holds the lock.
+        GateRefused: it is the gate's stage, and nobody may be released.
         BridgeRecError: the stage failed; the message ends with the stage's own last lines.
     """
     # `bridgerec` and `dvc` of this environment, whether or not it is activated
@@ -120,6 +122,8 @@ def reproduce(
     output = "\n".join(last)
     if any(sign in output for sign in BUSY):
         raise Busy(f"stage {stage}: another DVC process is at work in {root}; try again later.")
+    if REFUSED in output:
+        raise GateRefused(f"stage {stage}: nothing may be released. Its last lines:\n{output}")
     raise BridgeRecError(
         f"stage {stage} failed in {root}. Correct the cause and run again; what finished is kept. "
         f"Its last lines:\n{output}"

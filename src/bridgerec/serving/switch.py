@@ -10,6 +10,8 @@ from pathlib import Path
 
 from bridgerec.config import Workspace
 from bridgerec.errors import ConfigError
+from bridgerec.registry.current import live
+from bridgerec.registry.store import Store
 from bridgerec.serving.canary import CANARY
 from bridgerec.serving.canary.plan import Plan, read_plan, write_plan
 
@@ -25,6 +27,26 @@ def control_file(workspace: Workspace) -> Path:
 def follow(control: Path, bento: Path) -> None:
     """Tell a running service to answer everybody from `bento` (a trial that runs there ends)."""
     write_plan(control, Plan(bento=str(bento.resolve()), weight=1.0, salt=SALT))
+
+
+def chosen_bento(workspace: Workspace, release: str | None, packaged: bool) -> tuple[Path, str]:
+    """The Bento to serve, and what to call it: the release that is named, else the live one, else
+    what is packaged.
+
+    Raises:
+        ConfigError: there is no such release, or both options are given.
+        ArtifactError: the live release is gone.
+    """
+    if packaged and release is not None:
+        raise ConfigError("--packaged and --release exclude each other.")
+    store = Store.of(workspace)
+    if release is not None:
+        found = store.find(release)
+        return found.bento, f"release {found.id}"
+    current = None if packaged else live(store)
+    if current is None:
+        return workspace.bento, "the packaged winner"
+    return current.bento, f"release {current.id}, which is live"
 
 
 def settle(control: Path, bento: Path) -> None:

@@ -1,0 +1,82 @@
+"""The backfill flow: recommendations for everybody, to Parquet."""
+
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+
+from bridgerec.config import Workspace
+from bridgerec.operations.backfill import Wanted
+from bridgerec.operations.backfill import backfill as write
+from bridgerec.runtime import prepare_environment
+
+prepare_environment()
+
+
+@flow(name="backfill")
+def backfill(
+    workspace: str = ".",
+    targets: list[str] | None = None,
+    k: int = 10,
+    users: list[str] | None = None,
+    release: str | None = None,
+    chunk: int = 1000,
+) -> dict[str, Any]:
+    """Write recommendations to artifacts/backfill, as the service would answer now.
+
+    A run that was killed goes on where it stopped when it is started again.
+
+    Args:
+        workspace: Folder with params.yaml and a release.
+        targets: Domains to recommend from; empty means those of params.yaml.
+        k: How many items for each person and target.
+        users: Ids of the people; empty means everybody.
+        release: A kept release; empty means the live one, or what is packaged where none is live.
+        chunk: How many people share a file.
+
+    Raises:
+        ConfigError: a target or the release is unknown, or k is too large.
+        ArtifactError: nothing is packaged or live.
+    """
+    place, log = Workspace.open(workspace), get_run_logger()
+    wanted = Wanted(tuple(users) if users else None, tuple(targets or ()), k, release, chunk=chunk)
+    told = -1
+    artifact = create_progress_artifact(0.0, key="backfill-progress", description="People asked")
+
+    assert isinstance(artifact, UUID)  # a coroutine only inside of another one
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        percent = 100 * done // max(total, 1)
+        if percent != told:
+            told = percent
+            update_progress_artifact(artifact, float(percent))
+            log.info("%s of %s people", f"{done:,}", f"{total:,}")
+
+    manifest = write(place, wanted, progress)
+    create_markdown_artifact(page(manifest), key="backfill", description="What was written")
+    return manifest
+
+
+def page(manifest: dict[str, Any]) -> str:
+    """The manifest as Markdown."""
+    lines = [
+        f"# {manifest['rows']:,} recommendations for {manifest['people']:,} people",
+        "",
+        f"- by `{manifest['release']}`, trained on data `{manifest['data_hash']}`",
+        f"- {manifest['k']} items of {', '.join(manifest['targets'])}, in `artifacts/backfill`",
+        f"- {manifest['people_per_second']:,} people a second",
+    ]
+    if manifest["resumed_after"]:
+        lines.append(f"- taken up after {manifest['resumed_after']:,} people")
+    lines += [f"- {n:,} lists on the route {route}" for route, n in manifest["routes"].items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    backfill()
