@@ -19,7 +19,7 @@ from bridgerec.rehearsal.plan import Plan
 from bridgerec.rehearsal.quality import Seen, gain, per_day
 from bridgerec.rehearsal.shift import Truth, shift
 from bridgerec.rehearsal.story import Act, Refusal, Retraining, Story, Watch
-from bridgerec.rehearsal.traffic import Load, Street
+from bridgerec.rehearsal.traffic import Load, Street, warm_up
 from bridgerec.rehearsal.visit import Society, met_before
 from bridgerec.runtime import read_json
 from bridgerec.serving.launch import running
@@ -81,6 +81,7 @@ class Rehearsal:
             state = up(living, FREE, self.say)
             bento = Store.of(living).find(before).bento
             frozen = stage.enter_context(running(bento, state=str(living.state), timeout=180))
+            warm_up(state.parts["service"].url, self.plan.target)
             told.append("and beside it the first release once more, which stays as it is: the "
                         "frozen model")  # fmt: skip
         truth = Truth.read(living.root)

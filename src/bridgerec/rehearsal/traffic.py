@@ -175,6 +175,23 @@ class Street:
         return httpx.AsyncClient(base_url=url, timeout=PATIENCE)
 
 
+def warm_up(url: str, target: str, seconds: float = 300) -> None:
+    """Wait until the service's text encoder is loaded too: until then it puts off new items.
+
+    Raises:
+        BridgeRecError: it was not loaded in time.
+    """
+    limit = time.monotonic() + seconds
+    while True:
+        answer = httpx.post(f"{url}/search", json={"text": "warm", "target": target},
+                            timeout=PATIENCE)  # fmt: skip
+        if answer.status_code == 200:
+            return
+        if answer.status_code != 503 or time.monotonic() > limit:
+            raise BridgeRecError(f"{url}/search: {answer.status_code} {answer.text[:300]}")
+        time.sleep(1)
+
+
 class Load:
     """People who go on asking in the background while the block runs, `rate` questions a second;
     `on_release` hears of every release that answers for the first time."""
