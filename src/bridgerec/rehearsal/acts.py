@@ -29,7 +29,7 @@ Tell = Callable[[Act], None]
 FREE = dict.fromkeys(("prefect", "service", "evidently"), 0)
 RATE = 6.0  # questions a second in the background
 AFTER = 60  # answers of the new release before the background load may stop
-LONG = 900.0  # seconds that a flow may take on a machine that is busy
+LONG = 3600.0  # seconds that a flow may take on a machine that is busy
 
 
 class Rehearsal:
