@@ -23,7 +23,8 @@ def stages(root: Path) -> dict[str, set[str]]:
     """Every stage of the workspace with the stages that it depends on, from DVC's graph.
 
     The keys are addresses as `dvc repro` takes them in `root` (`embed`, `train@item_knn`), in an
-    order in which they can be run.  Tracked data (`*.dvc`) are not stages.
+    order in which they can be run.  Tracked data (`*.dvc`) are not stages, and neither is what a
+    kept release brings along: the package's templates hold a `dvc.yaml` too.
 
     Raises:
         ConfigError: there is no `dvc.yaml`, or DVC cannot read it.
@@ -39,7 +40,12 @@ def stages(root: Path) -> dict[str, set[str]]:
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph  # edges lead from a stage to what it needs
-            names = {s: _address(s, root) for s in graph if isinstance(s, PipelineStage)}
+            kept = (root / "releases").resolve()
+            names = {
+                s: _address(s, root)
+                for s in graph
+                if isinstance(s, PipelineStage) and not Path(s.path).is_relative_to(kept)
+            }
             found = {
                 name: {names[d] for d in graph.successors(stage) if d in names}
                 for stage, name in sorted(names.items(), key=lambda pair: pair[1])

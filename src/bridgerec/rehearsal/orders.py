@@ -97,8 +97,10 @@ class Orders:
         )
 
     def log(self, run: Run) -> list[str]:
-        """What a run and its tasks logged, in order."""
-        wanted = {"flow_run_id": {"any_": [run.id]}}
+        """What a run, its tasks and the flows that it called logged, in order."""
+        called = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}}
+        inside = [str(one["id"]) for one in self._ask("POST", "/flow_runs/filter", called)]
+        wanted = {"flow_run_id": {"any_": [run.id, *inside]}}
         found, body = list[str](), {"logs": wanted, "sort": "TIMESTAMP_ASC", "limit": 200}
         while page := self._ask("POST", "/logs/filter", {**body, "offset": len(found)}):
             found += [str(line["message"]) for line in page]

@@ -60,6 +60,9 @@ def make_first(folder: Path, plan: Plan, flows: Path, say: Say) -> Workspace:
         _write_settings(root, plan)
         dvc(root, "init", "-q", "--no-scm")
         dvc(root, "config", "core.analytics", "false")
+        (root / ".dvcignore").write_text(
+            "/releases/\n/traffic/\n/state/\n/.bridgerec/\n/.prefect/\n"
+        )
         dvc(root, "add", "-q", "data")
     _copy_flows(flows, root)
     dvc(root, "repro", "select", say=say)
