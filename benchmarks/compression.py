@@ -24,16 +24,20 @@ FORMS = (
     Compression(),
     Compression(precision="bfloat16"),
     Compression(precision="int8"),
+    Compression(keep=0.5),
+    Compression(precision="int8", keep=0.5),
+    Compression(precision="int8", keep=0.2),
+    Compression(precision="int8", keep=0.1),
 )
 
 
 def main() -> None:
-    workspace, name = Workspace.open(sys.argv[1]), sys.argv[2]
+    workspace, use = Workspace.open(sys.argv[1]), sys.argv[2]
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     chosen = sys.argv[3] if len(sys.argv) > 3 else "leave_last"
     split = Split.read(workspace.prepared, chosen, catalogue)
     params = workspace.params
-    model = build(name, params.models[name], params.seed)
+    model = build(use, params.models[use], params.seed)
     model.train(replace(split.training(), vectors=read_vectors(workspace, len(catalogue))))
     arrays = model.arrays()
     print("| target | form | MB | ms per person | NDCG@10 | difference |")
@@ -52,8 +56,9 @@ def main() -> None:
             found = case_metrics(rank, cases.relevant.indptr, (10,))["ndcg@10"]
             original = found if original is None else original
             gap = bootstrap.difference(found, original)
+            name = f"{form.precision}, {form.keep:.0%} kept"
             print(
-                f"| {target} | {form.precision} | {size:.1f} | {spent:.2f} | {found.mean():.4f} "
+                f"| {target} | {name} | {size:.1f} | {spent:.2f} | {found.mean():.4f} "
                 f"| {gap.mean:+.5f} [{gap.low:+.5f}, {gap.high:+.5f}] |",
                 flush=True,
             )

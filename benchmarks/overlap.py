@@ -3,11 +3,16 @@
     python benchmarks/overlap.py DATA OUT [--candidates popularity,emcdr,...] [--shares 0,0.05,...]
 
 DATA holds `interactions.parquet` (user_id, item_id, position, domain, split) and `items.parquet`;
-people whose split is `test` are held out.  A share of the other people with rows in two domains
-stays linked (a seeded draw); the rest are taken apart into two people each, so that rows and
-popularity stay the same and only the link is lost.  Everybody held out is asked, at each share, for
-all their items of one domain from all their items of the other.  Options are those of
-`bridgerec init`.  What is finished in OUT is not run again; prints Markdown, writes overlap.svg.
+people whose split is `test` or `valid` are held out.  A share of the other people with rows in two
+domains stays linked (a seeded draw); the rest are taken apart into two people each, so that rows
+and popularity stay the same and only the link is lost.  Everybody held out is asked, at each share,
+for all their items of one domain from all their items of the other.
+
+Options are those of `bridgerec init`, but `sequence` is one copy.  `text` learns nothing: the mean
+of a history's vectors against the items', which needs no overlap.  `blend` mixes what the cells of
+the others left in OUT, with weights learned from the people of `valid`; so it comes last.  EASE is
+missing: its matrix over these items or people takes gigabytes.  What is finished in OUT is not run
+again; prints Markdown, writes overlap.svg.
 """
 
 import argparse
@@ -27,11 +32,70 @@ from bridgerec.encoders.whitening import Whitening
 from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
 from bridgerec.evaluation.significance import Bootstrap
-from bridgerec.models.base import build
+from bridgerec.models.base import Arrays, Candidate, build, load
+from bridgerec.models.blend import Blend, BlendConfig
+from bridgerec.models.sparse import matrix
 
 TEMPLATE = Path(__file__).parent.parent / "src" / "bridgerec" / "templates" / "params.yaml"
-DEFAULT = "popularity,item_knn,emcdr,ptupcdr,profile,two_tower"
+DEFAULT = (
+    "popularity,text,item_knn,sequential_rules,ials,emcdr,ptupcdr,profile,two_tower,sequence,blend"
+)
 SEED = 42
+
+
+class Text(Candidate):
+    """score = mean of the history's vectors · the item's vector."""
+
+    uses_vectors = True
+
+    def fit(self, training: Training) -> None:
+        assert training.vectors is not None
+        self.vectors = training.vectors
+
+    def score(self, histories: Histories, target: str) -> np.ndarray:
+        people = matrix(histories, self.n_items) @ self.vectors
+        length = np.maximum(np.linalg.norm(people, axis=1, keepdims=True), 1e-9)
+        found: np.ndarray = (people / length) @ self.vectors[self.block(target)].T
+        return found.astype(np.float32)
+
+    def arrays(self) -> Arrays:
+        return {"vectors": self.vectors}
+
+    def restore(self, arrays: Arrays) -> None:
+        self.vectors = arrays["vectors"]
+
+
+def untrained(name: str) -> Candidate:
+    """A candidate as `bridgerec init` sets it up; `sequence` without its ensemble."""
+    if name == "text":
+        return Text()
+    entry = yaml.safe_load(TEMPLATE.read_text())["models"][name]
+    if name == "sequence":
+        entry = {"use": entry["of"], **entry.get("options", {})}
+    return build(name, Model(**entry), SEED)
+
+
+def trained(
+    name: str, training: Training, names: list[str], out: Path, valid: list[Cases]
+) -> Candidate:
+    """A candidate, kept in `out` for the blend, or the blend of those that are kept there.
+
+    Raises:
+        ArtifactError: a member's cell is missing.
+    """
+    if name == "blend":
+        members = {n: load(out / n) for n in names if n not in ("blend", "text")}
+        if "text" in names:
+            members["text"] = untrained("text")
+            members["text"].train(training)
+        blend = Blend(BlendConfig(), SEED)
+        blend.learn(members, training, valid)
+        return blend
+    candidate = untrained(name)
+    candidate.train(training)
+    if name != "text":
+        candidate.save(out / name)
+    return candidate
 
 
 def read(data: Path) -> tuple[Catalogue, pl.DataFrame]:
@@ -81,8 +145,8 @@ def linked(rows: pl.DataFrame, share: float) -> pl.DataFrame:
     return train.with_columns(person=person.otherwise(pl.col("user_id")))
 
 
-def questions(catalogue: Catalogue, rows: pl.DataFrame, target: str) -> Cases:
-    held_out = rows.filter(pl.col("split") == "test")
+def questions(catalogue: Catalogue, rows: pl.DataFrame, target: str, part: str) -> Cases:
+    held_out = rows.filter(pl.col("split") == part)
     _, everything = histories(held_out, "user_id")
     block = catalogue.block(target)
     past, relevant = everything.outside(block), everything.within(block)
@@ -92,7 +156,19 @@ def questions(catalogue: Catalogue, rows: pl.DataFrame, target: str) -> Cases:
 
 def picture(results: dict[str, dict[str, float]], shares: list[float], title: str) -> str:
     """Lines of each candidate over the shares, as SVG."""
-    colours = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5")
+    colours = (
+        "#4269d0",
+        "#efb118",
+        "#ff725c",
+        "#6cc5b0",
+        "#3ca951",
+        "#a463f2",
+        "#97bbf5",
+        "#9c6b4e",
+        "#9498a0",
+        "#ff8ab7",
+        "#1b1e23",
+    )
     top = 1.1 * max(v for per in results.values() for v in per.values())
     x = {s: 60 + 420 * i / max(len(shares) - 1, 1) for i, s in enumerate(shares)}
     parts = [f'<text x="60" y="20" font-weight="bold">{title}</text>']
@@ -119,22 +195,23 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     shares = [float(s) for s in options.shares.split(",")]
-    models = yaml.safe_load(TEMPLATE.read_text())["models"]
     catalogue, rows = read(options.data)
     seen = np.zeros(len(catalogue), dtype=bool)
     seen[linked(rows, 1)["item"].to_numpy()] = True
     whitened = vectors(catalogue, seen, options.out)
-    asked = {target: questions(catalogue, rows, target) for target in catalogue.domains}
+    asked = {target: questions(catalogue, rows, target, "test") for target in catalogue.domains}
+    valid = [questions(catalogue, rows, target, "valid") for target in catalogue.domains]
+    names = options.candidates.split(",")
     file = options.out / "results.json"
     done = json.loads(file.read_text()) if file.exists() else {}
     for share in shares:
-        names, own = histories(linked(rows, share), "person")
-        training = Training(catalogue, np.arange(len(names)), own, whitened)
-        for name in options.candidates.split(","):
+        people, own = histories(linked(rows, share), "person")
+        training = Training(catalogue, np.arange(len(people)), own, whitened)
+        for name in names:
             if f"{name}/{share}" in done:
                 continue
-            candidate, began = build(name, Model(**models[name]), SEED), time.process_time()
-            candidate.train(training)
+            began = time.process_time()
+            candidate = trained(name, training, names, options.out / "models" / f"{share}", valid)
             found: dict[str, object] = {"seconds": round(time.process_time() - began, 1)}
             for target, cases in asked.items():
                 ranking = evaluate(candidate, cases)
@@ -144,7 +221,6 @@ def main() -> None:
                 found[target] = [float(values.mean()), float(low[0]), float(high[0])]
             done[f"{name}/{share}"] = found
             file.write_text(json.dumps(done, indent=1))
-    names = options.candidates.split(",")
     pictures = []
     for number, (target, cases) in enumerate(asked.items()):
         print(f"\nNDCG@10 in {target}, {len(cases):,} people new there, by share of overlap kept\n")

@@ -1,36 +1,24 @@
 """The retraining flow: new data in, the pipeline, and a new champion only if the gate lets it."""
 
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from bridgerec.config import Workspace
 from bridgerec.errors import GateRefused
+from bridgerec.flows.release import Outcome, attempt
+from bridgerec.flows.training import patient, training
 from bridgerec.operations.intake import Taken, take_in
 from bridgerec.registry.current import read_current
 from bridgerec.registry.store import Store
 from bridgerec.runtime import prepare_environment
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # also when it is started as a script
-from flows.release import Outcome, attempt
-from flows.training import _transient as transient
-from flows.training import training
-
 prepare_environment()
 
 
-@task(
-    name="intake",
-    cache_policy=NO_CACHE,
-    retries=60,
-    retry_delay_seconds=2,
-    retry_condition_fn=transient,
-)
+@task(name="intake", **patient)
 def run_intake(workspace: Workspace) -> Taken:
     """What the service accepted since the last time becomes the next version of data/."""
     return take_in(workspace, get_run_logger().info)

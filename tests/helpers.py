@@ -32,6 +32,13 @@ def dvc(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def git(root: Path, *words: str) -> str:
+    """What `git WORDS` prints."""
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def small_params(**changes: object) -> dict[str, object]:
     """The least that params.yaml needs, for two domains of CSV tables."""
     return {

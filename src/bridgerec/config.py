@@ -208,9 +208,11 @@ class Embed(Strict):
 
 
 class Compression(Strict):
-    """How a trained model is kept, and judged: the `precision` of its large arrays."""
+    """How a trained model is kept, and judged: the `precision` of its large arrays, and the share
+    of each of their rows that is left after pruning, the largest entries."""
 
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    keep: float = Field(1.0, gt=0, le=1)
 
 
 def wrong_keys(error: ValidationError) -> str:
@@ -326,6 +328,16 @@ class Guard(Strict):
     queue: int = Field(256, ge=0)
 
 
+class Exploration(Strict):
+    """Chance in the lists of the service, with its probabilities in the traffic log: a `share` of
+    the answers gets its first `depth` ranks in an order that is drawn with weights of
+    rank^-sharpness (`serving.chance`).  Share 0: none."""
+
+    share: float = Field(0, ge=0, le=1)
+    depth: int = Field(20, ge=2, le=50)
+    sharpness: float = Field(2, ge=0, le=5)
+
+
 class Service(Strict):
     name: str = Field("bridgerec", pattern=r"^[a-z0-9_-]+$")
     k_max: int = Field(200, ge=1)
@@ -337,6 +349,7 @@ class Service(Strict):
     # re-ranking, in this order (`serving.rules`); this one answers a request's `diversity`
     rules: tuple[Plugin, ...] = (Plugin(use="bridgerec.serving.diversity:MMR"),)
     rules_pool: int = Field(200, ge=1)  # how many of the model's best items they reorder
+    exploration: Exploration = Exploration()
     max_batch: int = Field(100, ge=1)  # requests of one /recommend_batch
     model_seconds: float = Field(2, gt=0)  # after which the baseline answers
     # where live state is kept: a folder or a redis:// address; None: state/ of the workspace

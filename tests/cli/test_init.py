@@ -1,9 +1,11 @@
 """`bridgerec init` among a user's own files."""
 
+import runpy
 from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from bridgerec.cli.app import app
@@ -12,6 +14,7 @@ from bridgerec.config import Workspace
 from bridgerec.data.encode import encode_catalogue
 from bridgerec.data.images import image_files
 from bridgerec.errors import BridgeRecError, ConfigError, DataError
+from helpers import REPOSITORY
 
 Tables = dict[str, tuple[Path, Path]]
 
@@ -139,3 +142,17 @@ def test_images_come_along(tables: Tables, tmp_path: Path) -> None:
     assert found[0].read_bytes() == b"picture"
     assert [place is None for place in found[:4]] == [False, False, False, True]
     assert found[30:] == [None] * 30
+
+
+def test_the_flows_are_the_installed_ones(tables: Tables, tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    create(root, tables, ())
+    assert (root / "prefect.yaml").read_bytes() == (REPOSITORY / "prefect.yaml").read_bytes()
+    declared = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
+    for deployment in declared:
+        path, _, name = deployment["entrypoint"].partition(":")
+        found = runpy.run_path(str(root / path))[name]
+        assert found.fn.__module__ == f"bridgerec.flows.{Path(path).stem}"
+    assert {p.name for p in (root / "flows").iterdir()} == {
+        Path(d["entrypoint"].partition(":")[0]).name for d in declared
+    }

@@ -11,7 +11,7 @@ import pytest
 
 from bridgerec.config import Workspace
 from bridgerec.registry.bundle import find_bundle
-from bridgerec.runtime import read_json
+from bridgerec.runtime import read_json, write_json
 from bridgerec.serving.launch import running
 from browser import Console, gate, started
 
@@ -143,7 +143,7 @@ def test_wish_search_variety_and_filters(visit: Callable[..., Console], url: str
     assert console.questions()[-1][1]["wish"] == "a stormy sea and a lighthouse"
     assert wished["items"] != plain["items"]
     page.select_option("#manner", "search")
-    page.locator("#personal").fill("0")
+    page.get_by_label("Share of taste").fill("0")
     searched = console.settled()
     assert console.questions()[-1][0] == "/search"
     assert searched["understood"] in page.locator("#answer").inner_text()
@@ -152,7 +152,7 @@ def test_wish_search_variety_and_filters(visit: Callable[..., Console], url: str
     assert console.settled()["items"] == plain["items"]
 
     page.locator("#more summary").click()
-    page.locator("#diversity").fill("0.8")
+    page.get_by_label("Variety").fill("0.8")
     varied = console.settled()
     assert console.questions()[-1][1]["diversity"] == 0.8
     assert [i["item_id"] for i in varied["items"]] != [i["item_id"] for i in plain["items"]]
@@ -206,6 +206,50 @@ def test_every_kind_of_reason_is_told(visit: Callable[..., Console]) -> None:
     )
     for part in ("Because of", "Moby", "+0.52", "sea", "Quota", "from rank 5 to 2", "3.00", "▲3"):
         assert part in text
+
+
+def test_what_has_no_title_is_called_by_its_id(visit: Callable[..., Console]) -> None:
+    page = visit().open()
+    found = page.evaluate(
+        """async () => {
+          const { card } = await import("/console/item.js");
+          const { add } = await import("/console/state.js");
+          const item = {rank: 1, domain: "films", item_id: "F-bare", title: " ", category: "",
+            brand: "", price: null, image: "", score: 1, explanation: {
+              because: [{domain: "books", item_id: "B-bare", title: "", contribution: 0.5}],
+              shared: [], moved: [{rule: "Chance", from: 4, to: 1}]}};
+          const shown = card(item, 0.5, null);
+          add(item);
+          return [shown.querySelector("h3").textContent, shown.querySelector(".cause").textContent,
+            shown.querySelector("button").getAttribute("aria-label"), shown.textContent];
+        }"""
+    )
+    title, cause, label, text = found
+    assert title == "F-bare"
+    assert "B-bare" in cause
+    assert "F-bare" in label
+    assert "Chance moved it from rank 4 to 1" in text
+    assert page.locator("#history .title").inner_text() == "F-bare"
+    remove = page.locator("#history button", has_text="✕")
+    assert "F-bare" in remove.get_attribute("aria-label")
+
+
+def test_words_that_the_encoder_cannot_read_are_told(
+    visit: Callable[..., Console], url: str
+) -> None:
+    ready(url)
+    console = visit()
+    page = console.open()
+    plain = console.settled()
+    page.fill("#wish", "海边的安静故事")
+    wished = console.settled()
+    assert wished["items"] == plain["items"]
+    assert "has not learnt to read Chinese characters" in page.locator("#answer").inner_text()
+    assert page.get_by_role("button", name="Ask again").count() == 0
+    page.select_option("#manner", "search")
+    searched = console.settled()
+    assert "not understood; what is liked in general" in page.locator("#answer").inner_text()
+    assert searched["items"] == plain["items"]
 
 
 def test_chinese_stays_chosen(visit: Callable[..., Console]) -> None:
@@ -286,6 +330,70 @@ def test_the_release_shows_every_hash(visit: Callable[..., Console], finished: W
     page.locator(".tree summary", has_text="versions").click()
     assert dossier["versions"]["torch"] in page.locator(".tree").first.inner_text()
     assert page.locator("#canary h2").inner_text() == "A second release"
+
+
+def test_a_second_release_is_tried_shadowed_and_rolled_back(
+    browser: Any, finished: Workspace, tmp_path: Path
+) -> None:
+    """By clicks, in a service of its own; each step is compared with what the service does."""
+    second = Path(shutil.copytree(finished.bento, tmp_path / "second"))
+    manifest = find_bundle(second) / "manifest.json"
+    write_json(manifest, {**read_json(manifest), "release": "second"})
+    with running(finished.bento, canary=tmp_path / "canary.json", timeout=180) as at:
+        main = httpx.get(f"{at}/health").json()["release"]
+        console = Console(browser, at, expected=("/admin/canary",))
+        page = console.open("release")
+        panel = page.locator("#canary")
+        state = panel.locator(".state")
+
+        def status() -> dict[str, Any]:
+            found: dict[str, Any] = httpx.get(f"{at}/admin/canary").json()
+            return found
+
+        def who() -> set[str]:
+            """Who answers ten people."""
+            asked = [{"target": "films", "user_id": f"person-{n}"} for n in range(10)]
+            answers = [httpx.post(f"{at}/recommend", json=body, timeout=30) for body in asked]
+            return {answer.json()["release"] for answer in answers}
+
+        page.wait_for_function("document.querySelector('#canary .state')?.textContent === 'none'")
+        assert main in panel.inner_text()
+        panel.get_by_label("Its Bento, on the server").fill(str(tmp_path / "nowhere"))
+        panel.get_by_role("button", name="Begin").click()
+        panel.locator(".trouble", has_text="holds no Bento").wait_for()
+        assert status()["state"] == "none"
+
+        panel.get_by_label("Its Bento, on the server").fill(str(second))
+        share = panel.get_by_label("Share of people")
+        share.fill("50")
+        assert "50 %" in panel.locator("form").inner_text()
+        panel.get_by_role("button", name="Begin").click()
+        state.get_by_text("on", exact=True).wait_for(timeout=90_000)
+        assert panel.locator(".trouble").count() == 0
+        assert (status()["plan"]["weight"], status()["plan"]["mode"]) == (0.5, "canary")
+        assert who() == {main, "second"}
+
+        share.press("End")  # by keys as well
+        panel.get_by_role("button", name="Change").click()
+        panel.get_by_text("100 % · canary").wait_for()
+        assert who() == {"second"}
+        panel.get_by_label("As").select_option("shadow")
+        panel.get_by_role("button", name="Change").click()
+        panel.get_by_text("100 % · shadow").wait_for()
+        assert who() == {main}
+        page.reload()  # and what was counted is shown
+        assert status()["answered"] >= 10
+        panel.get_by_text(f"{status()['answered']} as canary").wait_for()
+
+        panel.get_by_role("button", name="Roll back").click()
+        page.click("#confirm-dialog >> text=Cancel")
+        assert status()["state"] == "on"
+        panel.get_by_role("button", name="Roll back").click()
+        page.click("#confirm-yes")
+        state.get_by_text("none", exact=True).wait_for()
+        assert status()["plan"] is None
+        assert who() == {main}
+        console.close()
 
 
 def test_a_person_is_looked_up_recorded_and_forgotten(

@@ -42,7 +42,7 @@ def events(draw: st.DrawFn) -> Events:
 def test_no_split_leaks(found: Events) -> None:
     """The rules of each protocol, written down a second time in plain Python."""
     params = Params.model_validate(small_params())
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     assert len(set(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))) == len(pairs.user)
     assert pairs.timestamp is not None
     for split in assign(found, pairs, CATALOGUE, params):
@@ -76,13 +76,32 @@ def test_no_split_leaks(found: Events) -> None:
 def test_weights_tell_nothing_of_the_future(found: Events) -> None:
     """Changing events after the cut must not change any training weight."""
     params = Params.model_validate(small_params())
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     split = assign(found, pairs, CATALOGUE, params)[0]
     assert found.timestamp is not None
     late = found.timestamp >= split.info["cuts"][0]
     louder = replace(found, weight=np.where(late, found.weight * 7, found.weight))
-    again = assign(louder, collapse(louder, 10), CATALOGUE, params)[0]
+    again = assign(louder, collapse(louder), CATALOGUE, params)[0]
     assert np.array_equal(split.weight[split.part == 0], again.weight[again.part == 0])
+
+
+@given(events(), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_a_pair_is_of_its_weightiest_kind(found: Events, seed: int) -> None:
+    """Among the events of the first one's part, known ones before unknown ones, of equals the
+    last; written down a second time in plain Python."""
+    n, params = len(found.user), Params.model_validate(small_params())
+    kind = np.random.default_rng(seed).integers(-1, 4, n).astype(np.int8)
+    found = replace(found, kind=kind, kinds=tuple("abcd"))
+    pairs = collapse(found)
+    split = assign(found, pairs, CATALOGUE, params)[0]
+    assert found.timestamp is not None
+    assert split.kind is not None
+    for user, item, own in zip(pairs.user, pairs.item, split.kind, strict=True):
+        mine = np.flatnonzero((found.user == user) & (found.item == item))
+        part = (found.timestamp[mine][:, None] >= split.info["cuts"]).sum(1)
+        mine = mine[part == part[0]]
+        assert own == kind[max(mine.tolist(), key=lambda i: (kind[i] >= 0, found.weight[i], i))]
 
 
 @pytest.mark.parametrize("name", ["temporal", "leave_last", "cold_start-left-50"])
@@ -94,7 +113,7 @@ def test_leakage_is_noticed(name: str) -> None:
         np.tile(np.arange(10), 8),
         np.ones(80, dtype=np.float32),
     )
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     splits = assign(found, pairs, CATALOGUE, Params.model_validate(small_params()))
     split = next(s for s in splits if s.name == name)
     part = split.part.copy()
@@ -121,7 +140,7 @@ def test_weights_sum_the_events_of_the_same_part() -> None:
         np.arange(6),
         np.array([1, 3, 1, 1, 1, 100], dtype=np.float32),
     )
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     assert pairs.item.tolist() == [0, 5, 1, 6]
     last = next(
         s
@@ -181,6 +200,34 @@ def test_what_is_known_at_a_moment_comes_from_before_it(small_workspace: Workspa
     assert len(before_test) == len(learned) + (split.part == 1).sum()
 
 
+def test_kinds_of_events_reach_the_models(small_workspace: Workspace) -> None:
+    """One table with kinds, one without; a missing kind is no reason to leave a row out."""
+    for domain in ("left", "right"):
+        path = small_workspace.root / "data" / domain / "interactions.csv"
+        pl.read_csv(path).drop("kind", strict=False).write_csv(path)
+    prepare(small_workspace)
+    plain = Split.read(
+        small_workspace.prepared,
+        "temporal",
+        Catalogue.read(small_workspace.prepared / "items.parquet"),
+    )
+    assert plain.training().histories.event_kind is None
+    table = pl.read_csv(path)
+    names = ["view", None, "purchase"]
+    table.with_columns(kind=pl.Series([names[i % 3] for i in range(len(table))])).write_csv(path)
+    assert prepare(small_workspace)["events"] == len(plain.user)
+    catalogue = Catalogue.read(small_workspace.prepared / "items.parquet")
+    for name in read_json(small_workspace.prepared / "splits.json"):
+        training = Split.read(small_workspace.prepared, name, catalogue).training()
+        assert training.event_kinds == ("purchase", "view")
+        kinds, inside = training.histories.event_kind, training.histories.items
+        assert kinds is not None
+        block = catalogue.block("left")
+        assert set(kinds[(inside >= block.start) & (inside < block.stop)].tolist()) == {-1}
+        right = kinds[(inside < block.start) | (inside >= block.stop)]
+        assert set(right.tolist()) == {-1, 0, 1}
+
+
 def test_order_without_time(small_workspace: Workspace) -> None:
     """Data with `position` only: leave_last works, temporal says what to do."""
     for domain in ("left", "right"):
@@ -226,7 +273,7 @@ def test_split_hash_follows_the_split() -> None:
         np.tile(np.arange(8), 6),
         np.ones(48, dtype=np.float32),
     )
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     splits = assign(found, pairs, CATALOGUE, Params.model_validate(small_params()))
     hashes = [split_hash(s, pairs) for s in splits]
     assert len(set(hashes)) == len(hashes)
@@ -260,7 +307,7 @@ def test_collapse_joins_the_events_of_a_pair(found: Events) -> None:
     rows: dict[tuple[int, int], list[int]] = {}
     for row, pair in enumerate(zip(found.user.tolist(), found.item.tolist(), strict=True)):
         rows.setdefault(pair, []).append(row)
-    pairs = collapse(found, 10)
+    pairs = collapse(found)
     assert list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True)) == list(rows)
     assert pairs.first.tolist() == [own[0] for own in rows.values()]
     assert pairs.weights().tolist() == [found.weight[own].sum() for own in rows.values()]

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from helpers import dvc
+from tiny_world import TOOL, kept_in_git, original
 
+__all__ = ["kept_in_git", "original", "toy"]
 PIPELINE = """
 stages:
   one:
@@ -27,15 +29,6 @@ stages:
     cmd: {python} tool.py aside.txt data.txt
     deps: [data.txt]
     outs: [aside.txt]
-"""
-TOOL = """
-import pathlib, sys
-out, *deps = sys.argv[1:]
-text = "".join(pathlib.Path(d).read_text() for d in deps)
-print("making", out)
-if "poison-" + out in text:
-    sys.exit("the poison was found in " + out)
-pathlib.Path(out).write_text(text + out + "\\n")
 """
 
 

@@ -12,6 +12,8 @@ import httpx
 import pytest
 import yaml
 
+from bridgerec.cli.init import create
+from bridgerec.config import Workspace
 from helpers import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -49,14 +51,26 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
         process.wait(timeout=60)
 
 
-def test_deploy_all_and_cron_runs_are_scheduled(server: dict[str, str]) -> None:
+def test_deploy_all_and_cron_runs_are_scheduled(
+    server: dict[str, str], small_workspace: Workspace, tmp_path: Path
+) -> None:
+    """From a workspace of `bridgerec init`, whose prefect.yaml is the repository's."""
+    tables = {
+        name: tuple(
+            small_workspace.root / "data" / name / f"{t}.csv" for t in ("interactions", "items")
+        )
+        for name in ("left", "right")
+    }
+    root = tmp_path / "mine"
+    create(root, tables, ())
+    assert (root / "prefect.yaml").read_bytes() == (REPOSITORY / "prefect.yaml").read_bytes()
     for arguments in (
         ["work-pool", "create", "bridgerec", "--type", "process"],
         ["--no-prompt", "deploy", "--all"],
     ):
         done = subprocess.run(
             [sys.executable, "-m", "prefect", *arguments],
-            cwd=REPOSITORY,
+            cwd=root,
             env=server,
             capture_output=True,
             text=True,
@@ -69,12 +83,23 @@ def test_deploy_all_and_cron_runs_are_scheduled(server: dict[str, str]) -> None:
         assert (
             set(found)
             == {d["name"] for d in declared}
-            == {"training", "monitoring", "release", "retraining"}
+            == {"training", "monitoring", "release", "retraining", "backfill"}
         )
         for deployment in found.values():
             described = deployment["parameter_openapi_schema"]["properties"]["workspace"]
             assert described["description"]
             assert described["type"] == "string"
+        form = found["training"]["parameter_openapi_schema"]["properties"]
+        assert form["targets"]["items"]["enum"] == ["left", "right"]
+        assert {"popularity", "two_tower"} < set(form["candidates"]["items"]["enum"])
+        assert all(field["description"] for field in form.values())
+        assert (form["tune"]["type"], form["force"]["type"]) == ("integer", "boolean")
+        refused = api.post(
+            f"/deployments/{found['training']['id']}/create_flow_run",
+            json={"parameters": {"targets": ["middle"]}},
+        )
+        assert refused.status_code == 409
+        assert "middle" in refused.text
         watch = found["monitoring"]
         place = f"/deployments/{watch['id']}/schedules/{watch['schedules'][0]['id']}"
         assert api.patch(place, json={"active": True}).status_code == 204

@@ -11,6 +11,7 @@ from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.registry.current import pin, promote, read_current, rollback
 from bridgerec.registry.store import Store
 from bridgerec.runtime import read_json, write_json
+from bridgerec.serving.canary import move_file
 from releases_world import kept
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -42,7 +43,7 @@ def test_from_the_first_release_to_a_refused_one(copy: Workspace) -> None:
     assert trial["release"] == found
     assert 0 < trial["p50_milliseconds"] <= trial["p95_milliseconds"]
     assert trial["bento_megabytes"] > 0.1
-    assert read_json(copy.canary)["bento"] == str(live.bento)
+    assert read_json(move_file(copy.canary))["bento"] == str(live.bento)
     with get_client(sync_client=True) as client:
         artifacts = {a.key: str(a.data) for a in client.read_artifacts()}
     assert "blend" in artifacts["release-decision"]

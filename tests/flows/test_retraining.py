@@ -20,13 +20,15 @@ from helpers import REPOSITORY, accept, dvc, small_world
 from releases_world import kept
 
 pytestmark = pytest.mark.slow
-REFUSING = """
+REFUSING = """#!{python}
+# stands where `bridgerec stage select` stands, and refuses as that does
 import json, pathlib, sys
 rows = sum(len(p.read_text().splitlines()) - 1 for p in pathlib.Path("data").rglob("inter*.csv"))
 pathlib.Path("reports").mkdir(exist_ok=True)
-reason = f"refused: too weak on {rows} rows"
-decision = {"released": False, "winner": None, "routes": {}, "reasons": [reason]}
+reason = f"refused: too weak on {{rows}} rows"
+decision = {{"released": False, "winner": None, "routes": {{}}, "reasons": [reason]}}
 pathlib.Path("reports/decision.json").write_text(json.dumps(decision))
+sys.exit(5)
 """
 
 
@@ -39,7 +41,7 @@ def last_page() -> str:
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_refused_candidate_is_a_good_end_and_a_failed_stage_is_none(toy: Path) -> None:
-    from flows.retraining import retraining
+    from bridgerec.flows.retraining import retraining
 
     refusing = {"released": False, "winner": None, "reasons": ["refused: too weak"]}
     write_json(toy / "reports" / "decision.json", refusing)
@@ -65,7 +67,7 @@ def test_a_refused_candidate_is_a_good_end_and_a_failed_stage_is_none(toy: Path)
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_passing_candidate_becomes_the_champion_once(finished: Workspace, tmp_path: Path) -> None:
-    from flows.retraining import retraining
+    from bridgerec.flows.retraining import retraining
 
     copy = Workspace.open(shutil.copytree(finished.root, tmp_path / "copy"))
     found = retraining(str(copy.root), reason="the first")
@@ -86,9 +88,10 @@ def weak(tmp_path: Path) -> Workspace:
     shutil.copytree(REPOSITORY / "expectations", root / "expectations")
     shutil.copytree(REPOSITORY / "flows", root / "flows")
     shutil.copy(REPOSITORY / "prefect.yaml", root)
-    (root / "refuse.py").write_text(REFUSING)
+    (root / "bridgerec").write_text(REFUSING.format(python=sys.executable))
+    (root / "bridgerec").chmod(0o755)
     (root / "dvc.yaml").write_text(
-        f"stages:\n  select:\n    cmd: {sys.executable} refuse.py\n    deps: [data, refuse.py]\n"
+        "stages:\n  select:\n    cmd: ./bridgerec stage select\n    deps: [data]\n"
         "    outs: [reports/decision.json]\n"
     )
     dvc(root, "init", "-q", "--no-scm")

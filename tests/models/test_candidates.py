@@ -15,8 +15,9 @@ from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.emcdr import EMCDR
 from bridgerec.models.ensemble import Ensemble, EnsembleConfig
 from bridgerec.models.item_knn import ItemKNN, ItemKNNConfig
+from bridgerec.models.next_item import next_of
 from bridgerec.models.popularity import Popularity, PopularityConfig
-from bridgerec.models.sequence import Sequence, SequenceConfig, _next_of
+from bridgerec.models.sequence import Sequence, SequenceConfig
 from bridgerec.models.sparse import matrix
 from bridgerec.testing import CandidateContract
 from bridgerec.training.losses import draw
@@ -211,7 +212,7 @@ def test_a_model_of_other_items_is_refused(training: Training) -> None:
 
 def test_next_of_by_hand() -> None:
     inside = torch.tensor([[False, True, False, False, True, False]])
-    assert _next_of(inside).tolist() == [[1, 1, 4, 4, 4, -1]]
+    assert next_of(inside).tolist() == [[1, 1, 4, 4, 4, -1]]
 
 
 def test_sequence_knows_the_order_and_carries_taste_over(training: Training) -> None:

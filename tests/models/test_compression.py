@@ -44,16 +44,45 @@ def test_a_diagonal_and_small_or_whole_numbers_are_kept() -> None:
     assert np.array_equal(found["n"], arrays["n"])
 
 
-class Int8(CandidateContract):
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.02, 1), st.sampled_from(["float32", "bfloat16", "int8"]))
+def test_the_largest_of_each_row_are_kept(seed: int, keep: float, precision: str) -> None:
+    drawn = np.random.default_rng(seed).standard_t(3, (3, 20, 30)).astype(np.float32)
+    drawn[0, 1] = 0
+    form = Compression.model_validate({"precision": precision, "keep": keep})
+    found = expand(compress({"a": drawn}, form))["a"]
+    assert found.shape == drawn.shape
+    assert np.array_equal(expand(compress({"a": found}, form))["a"], found)
+    kept = -np.sort(-np.abs(drawn), axis=-1)[..., : int(np.ceil(keep * 30))]
+    left, right = np.abs(found), np.abs(drawn)
+    assert (left[right < kept[..., -1:]] == 0).all()
+    limit = {"float32": 0, "bfloat16": 2.0**-8, "int8": 0.504 / 127}[precision]
+    assert (np.abs(left - right)[right >= kept[..., -1:]] <= limit * right.max()).all()
+
+
+def test_pruning_makes_arrays_smaller_and_leaves_the_diagonal() -> None:
+    rng = np.random.default_rng(0)
+    square = (rng.normal(size=(200, 200)) + 9 * np.eye(200)).astype(np.float32)
+    size = {}
+    for keep in (1.0, 0.1):
+        stored = compress({"k": square}, Compression(precision="int8", keep=keep))
+        size[keep] = sum(array.nbytes for array in stored.values())
+        assert np.array_equal(np.diag(expand(stored)["k"]), np.diag(square))
+    assert size[0.1] < 0.35 * size[1.0]
+
+
+class Small(CandidateContract):
+    compression = Compression(precision="int8")
+
     def fitted(self, training: Training, seed: int = 3) -> list[Candidate]:
         found = [self.candidate(config, seed) for config in self.configs]
         for candidate in found:
-            candidate.compression = Compression(precision="int8")
+            candidate.compression = self.compression
             candidate.train(training)
         return found
 
 
-class TestEASE(Int8):
+class TestEASE(Small):
     candidate = EASE
     configs = (
         EASEConfig(regularization=5, text_weight=2, recency=0.8),
@@ -61,9 +90,13 @@ class TestEASE(Int8):
     )
 
 
-class TestTwoTower(Int8):
+class TestTwoTower(Small):
     candidate = TwoTower
     configs = (TwoTowerConfig(epochs=4, batch_size=32),)
+
+
+class TestPrunedEASE(TestEASE):
+    compression = Compression(precision="bfloat16", keep=0.4)
 
 
 def test_the_option_of_a_model_makes_a_smaller_file(training: Training, tmp_path: Path) -> None:

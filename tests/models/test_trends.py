@@ -71,3 +71,11 @@ def test_the_moment_of_a_question() -> None:
     assert replace(known, asked=np.array([50, 60])).moment.tolist() == [50, 60]
     assert known.take(np.array([1, 0])).moment.tolist() == [NOW, 20]
     assert Histories.of([[1]]).moment.tolist() == [NOW]
+
+
+def test_models_of_the_same_rows_share_their_tables(training: Training) -> None:
+    first, other = (Trends.fit(training, (3.0, 15.0)) for _ in range(2))
+    assert all(a is b for a, b in zip(first.tables, other.tables, strict=True))
+    fewer = replace(training, histories=training.histories.last(3))
+    assert Trends.fit(fewer, (3.0,)).tables[0] is not first.tables[0]
+    assert Trends.fit(training, (15.0,)).tables[0] is first.tables[1]

@@ -101,6 +101,31 @@ def test_samples_are_the_newest_items() -> None:
     assert sorted(live.frame["popularity"])[-1] == "unknown"
 
 
+def evidently_runs(workspace: Workspace) -> list[dict[str, dict[str, float]]]:
+    """What Evidently's UI knows: per run of the monitor the means of `numbers` and `columns`."""
+    from evidently.ui.workspace import Workspace as Shelf
+
+    shelf = Shelf.create(str(workspace.operations / "evidently"))
+    [project] = shelf.search_project(workspace.root.name)
+    assert len(project.dashboard.model().tabs[0].panels) == 8
+    found = [shelf.get_run(project.id, run) for run in shelf.list_runs(project.id)]
+    found.sort(key=lambda run: run.timestamp)
+    means = [
+        (
+            run.name,
+            {
+                result.metric_value_location.metric.params["column"]: result.value
+                for result in run.metric_results.values()
+                if result.metric_value_location.metric.params.get("column")
+                and isinstance(getattr(result, "value", None), float)
+            },
+        )
+        for run in found
+    ]
+    pairs = zip(means[::2], means[1::2], strict=True)
+    return [dict(sorted(pair, reverse=True)) for pair in pairs]
+
+
 @pytest.mark.slow
 def test_monitor_tells_drift_from_none(fabricated: Workspace) -> None:
     out = fabricated.reports / "monitoring"
@@ -128,6 +153,10 @@ def test_monitor_tells_drift_from_none(fabricated: Workspace) -> None:
     history = pl.read_parquet(out / "history.parquet")
     assert history["drift"].to_list() == [False, False, True]
     assert history["auc"][2] > history["auc"][0]
+    runs = evidently_runs(fabricated)
+    assert [set(run) for run in runs] == [{"numbers", "columns"}] * 3
+    assert [run["numbers"]["auc"] for run in runs] == pytest.approx(history["auc"].to_list())
+    assert [run["numbers"]["drift"] for run in runs] == [0, 0, 1]
     assert (out / "trends.svg").read_text().count('fill="#d33"') == 3  # clicks are not known
 
 

@@ -21,7 +21,8 @@ from bridgerec.runtime import write_json
 from helpers import REPOSITORY
 
 pytestmark = pytest.mark.slow
-ANY = {"prefect": 0, "service": 0, "evidently": 0}
+FLOWS = ("backfill", "monitoring", "release", "retraining", "training")
+ANY = {"prefect": 0, "service": 0, "evidently": 0, "reports": 0}
 
 
 @pytest.fixture
@@ -48,13 +49,13 @@ def test_up_status_a_killed_service_up_again_down(copy: Workspace) -> None:
     lines: list[str] = []
     try:
         state = up(copy, ANY, lines.append)
-        assert set(state.parts) == {"prefect", "worker", "service", "evidently"}
-        assert "deployments: monitoring, release, retraining, training" in lines
+        assert set(state.parts) == {"prefect", "worker", "service", "evidently", "reports"}
+        assert f"deployments: {', '.join(FLOWS)}" in lines
         api = f"{state.parts['prefect'].url}/api"
         pages = httpx.get(f"{state.parts['prefect'].url}/ui-settings", timeout=30).json()
         assert pages["api_url"] == api
         found = httpx.post(f"{api}/deployments/filter", json={}, timeout=30).json()
-        assert {d["name"] for d in found} == {"monitoring", "release", "retraining", "training"}
+        assert {d["name"] for d in found} == set(FLOWS)
         workers = httpx.post(f"{api}/work_pools/bridgerec/workers/filter", json={}, timeout=30)
         assert [w["status"] for w in workers.json()] == ["ONLINE"]
         service = state.parts["service"]

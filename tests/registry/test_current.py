@@ -169,6 +169,6 @@ def test_the_commands(tmp_path: Path, three: list[Release]) -> None:
     assert rows[1]["data_hash"] == "data2"
     assert rows[1]["value"] == 0.25
     said("rollback", "--reason", "worse")
-    plan = read_json(tmp_path / "canary.json")
+    plan = read_json(tmp_path / "canary.live.json")
     assert (plan["bento"], plan["weight"]) == (str(three[0].bento), 1.0)
     assert "a000" in said()

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 
 from bridgerec.errors import ArtifactError, BridgeRecError, ConfigError
 from bridgerec.serving.canary import Plan, Releases, canary_routes, read_plan, write_plan
+from bridgerec.serving.switch import follow
 from bridgerec.serving.traffic import TrafficLog
 
 PEOPLE = [f"u{n}" for n in range(4000)]
@@ -78,8 +79,9 @@ class World:
         self.settle()
 
     def settle(self) -> None:
-        self.releases.follower.look(now=True)
-        assert self.releases.follower.wait(5)
+        for follower in (self.releases.move, self.releases.follower):
+            follower.look(now=True)
+            assert follower.wait(5)
 
     def ask(self, person: str = "u1", request: Any = "q") -> str:
         found = self.releases.ask(person, lambda r: r.recommend(request))
@@ -211,6 +213,61 @@ def test_a_wrong_request_is_not_the_second_releases_fault(world: World) -> None:
             world.ask(request="refused")
     status = world.releases.status()
     assert (status["state"], status["errors"]) == ("on", 0)
+
+
+def test_everybody_goes_over_and_a_trial_then_ends_there(world: World) -> None:
+    world.second("b")
+    world.second("c")
+    follow(world.control, world.bentos["b"])
+    world.settle()
+    assert {world.ask(p) for p in PEOPLE[:50]} == {"b"}
+    assert world.releases.main.release == "b"
+    world.plan("c", 0.5)
+    assert {world.ask(p) for p in PEOPLE[:50]} == {"b", "c"}
+    assert {release.release for release in world.releases.loaded()} == {"main", "b", "c"}
+    world.control.unlink()
+    world.settle()
+    assert {world.ask(p) for p in PEOPLE[:50]} == {"b"}
+    world.plan("c")
+    world.loaded["c"].broken = True
+    assert world.ask() == "b"  # and not the release that the service began with
+    follow(world.control, world.bentos["c"])  # ends the trial
+    world.loaded["c"].broken = False
+    world.settle()
+    assert world.releases.status()["state"] == "none"
+    assert world.ask() == "c"
+
+
+def test_a_release_that_cannot_be_gone_over_to_changes_nothing(world: World) -> None:
+    follow(world.control, world.bentos["b"])
+    world.settle()
+    status = world.releases.status()
+    assert (status["main"], status["move"]) == ("main", "refused")
+    assert "no readable bundle" in status["move_reason"]
+    assert world.ask() == "main"
+
+
+def test_a_main_release_that_fails_is_left_again(world: World) -> None:
+    second = world.second("b", broken=True)
+    follow(world.control, world.bentos["b"])
+    world.settle()
+    for _ in range(5):
+        assert world.ask() == "main"
+    status = world.releases.status()
+    assert (status["main"], status["move"]) == ("main", "off")
+    assert "5 errors in a row" in status["move_reason"]
+    assert len(second.asked) == 5
+
+
+def test_what_main_refuses_is_not_asked_of_an_older_release(world: World) -> None:
+    world.second("b")
+    follow(world.control, world.bentos["b"])
+    world.settle()
+    for _ in range(6):
+        with pytest.raises(ConfigError, match="the request is wrong"):
+            world.ask(request="refused")
+    assert "refused" not in world.main.asked
+    assert world.releases.status()["move"] == "on"
 
 
 def test_awaited_calls_and_hanging_ones(world: World) -> None:

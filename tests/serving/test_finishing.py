@@ -55,7 +55,7 @@ def test_reasons_name_history_and_moves(known: Recommender, user: str) -> None:
     assert all(item["explanation"] is None for item in ask(known, user))
     told = ask(known, user, explain=True, diversity=0.8)
     row = known.people.row(None, user)
-    met = {known.shelf.columns["item_id"][i] for i, _ in known.people.packaged(row)}
+    met = {known.shelf.columns["item_id"][entry.item] for entry in known.people.packaged(row)}
     named = [b for item in told for b in item["explanation"]["because"]]
     assert named
     assert {b["item_id"] for b in named} <= met
@@ -67,6 +67,37 @@ def test_reasons_name_history_and_moves(known: Recommender, user: str) -> None:
         for move in item["explanation"]["moved"]:
             assert plain.index(item["item_id"]) + 1 == move["from"]
             assert item["rank"] == move["to"]
+
+
+def test_all_options_work_together(known: Recommender, user: str) -> None:
+    """Several targets, filters, allowed and denied items, variety and reasons in one request."""
+    both = {"target": ["films", "books"], "user_id": user, "diversity": 0.6, "explain": True}
+    free = known.recommend({**both, "k": 100})
+    prices = sorted(item["price"] for item in free["items"] if item["price"] is not None)
+    top = prices[len(prices) // 2]
+    brands = [i["brand"] for i in free["items"] if i["brand"] and (i["price"] or 1e9) <= top]
+    filters = {"price_max": top, "brands": sorted(set(brands))[:12]}
+    some = known.recommend({**both, "k": 100, "filters": filters})["items"]
+    ids = [item["item_id"] for item in some]
+    assert len(ids) >= 8
+    allow, exclude = ids[:6], ids[1:3]
+    found = known.recommend(
+        {**both, "k": 5, "filters": filters, "allow": [*allow, "no-such"], "exclude": exclude}
+    )
+    left = set(allow) - set(exclude)
+    assert {item["item_id"] for item in found["items"]} == left
+    assert found["notes"] == [f"only {len(left)} items are left after exclusions"]
+    met = {known.shelf.columns["item_id"][i] for i, _ in known.people.packaged(
+        known.people.row(None, user))}  # fmt: skip
+    for place, item in enumerate(found["items"]):
+        assert item["rank"] == place + 1
+        assert item["price"] <= top
+        assert item["brand"] in filters["brands"]
+        assert item["item_id"] not in met
+        assert {b["item_id"] for b in item["explanation"]["because"]} <= met
+    assert {"films", "books"} == set(found["routes"])
+    assert {item["domain"] for item in free["items"]} == {"films", "books"}
+    assert "MMR" in {m["rule"] for i in free["items"] for m in i["explanation"]["moved"]}
 
 
 def test_rules_of_the_release_apply(known: Recommender, user: str) -> None:

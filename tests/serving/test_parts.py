@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +16,24 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from bridgerec.data.dataset import Catalogue, Histories, Training
+from bridgerec.errors import ConfigError
 from bridgerec.models.base import Candidate, CandidateConfig
 from bridgerec.models.ease import EASE
 from bridgerec.models.popularity import Popularity
+from bridgerec.models.sequence import Sequence, SequenceConfig
 from bridgerec.runtime import write_json
 from bridgerec.serving.additions import nearest
 from bridgerec.serving.app import make_app
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.live import Live
 from bridgerec.serving.people import People
+from bridgerec.serving.problems import Unavailable
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.ranker import Recommender, merge, standardised, top_k
-from bridgerec.serving.schemas import Filters, RecommendRequest
+from bridgerec.serving.schemas import Filters, HistoryItem, RecommendRequest
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
+from bridgerec.serving.switch import follow
 
 SERVICE = {
     "k_max": 200,
@@ -196,11 +201,71 @@ def test_live_events_count_like_stored_ones(recommender: Recommender, training: 
     assert again["items"] == stored["items"]
 
 
+@pytest.fixture(scope="module")
+def teller(training: Training) -> Sequence:
+    """Knows bought items (odd ones) from liked ones."""
+    kind = (training.histories.items % 2).astype(np.int8)
+    told = replace(training.histories, event_kind=kind)
+    config = SequenceConfig(
+        embedding_size=16, epochs=12, batch_size=32, learning_rate=0.02,
+        event_input=True, event_weight=0.5,
+    )  # fmt: skip
+    model = Sequence(config, seed=3)
+    model.train(replace(training, histories=told, event_kinds=("like", "purchase")))
+    return model
+
+
+@pytest.fixture
+def telling(recommender: Recommender, teller: Sequence, training: Training) -> Recommender:
+    kind = (training.histories.items % 2).astype(np.int8)
+    stored = replace(training.histories, event_kind=kind)
+    people = replace(recommender.people, stored=stored, kinds={"like": 2.0, "purchase": 3.0})
+    return replace(recommender, people=people, models={**recommender.models, "warm": teller})
+
+
+def test_who_asks_for_purchases_gets_what_is_bought(telling: Recommender) -> None:
+    asked = {"target": "right", "user_id": "u3", "k": 5, "exclude_seen": False}
+    found = {k: telling.recommend({**asked, "kind": k}) for k in ("like", "purchase")}
+    bought = {k: [int(i[1:]) % 2 for i in ids(answer)] for k, answer in found.items()}
+    assert sum(bought["purchase"]) >= 4
+    assert sum(bought["like"]) <= 1
+    assert found["like"]["notes"] == []
+    nobody = telling.recommend({"target": "right", "kind": "like"})
+    assert "popularity does not tell kinds of events apart" in nobody["notes"][0]
+    with pytest.raises(ConfigError, match=r"unknown kind of event 'gift'.*purchase"):
+        telling.recommend({**asked, "kind": "gift"})
+
+
+def test_kinds_come_from_the_release_from_events_and_with_the_request(
+    telling: Recommender, recommender: Recommender
+) -> None:
+    people, shelf = telling.people, telling.shelf
+    own = [entry.item for entry in people.packaged(0)]
+    first, second = own[:2]
+    free = [i for i in range(60) if i not in own]
+    view = View(
+        (Event("e", "u0", "left" if first < 30 else "right", f"i{first}", 10**12, "purchase"),)
+    )
+    sent = [
+        HistoryItem(domain="left" if i < 30 else "right", item_id=f"i{i}", kind=kind)
+        for i, kind in ((second, "like"), (free[0], "gift"), (free[1], None))
+    ]
+    past = people.past(shelf, view, sent, None, "u0").histories
+    assert past.event_kind is not None
+    found = dict(zip(past.items.tolist(), past.event_kind.tolist(), strict=True))
+    assert found[first] == 1
+    assert found[second] == second % 2  # a like later does not undo a purchase
+    assert found[free[0]] == found[free[1]] == -1
+    assert all(found[i] == i % 2 for i in own[2:])
+    silent = recommender.people.past(shelf, view, sent, None, "u0").histories
+    assert silent.event_kind is None
+
+
 def test_events_keep_their_place_in_time(recommender: Recommender) -> None:
     people, shelf = recommender.people, recommender.shelf
     packaged = people.packaged(0)
     middle = (packaged[3][1] + packaged[4][1]) // 2
-    item = next(i for i in range(30) if i not in dict(packaged))
+    item = next(i for i in range(30) if i not in {entry.item for entry in packaged})
     view = View((Event("e", "u0", "left", f"i{item}", middle),))
     past = people.past(shelf, view, [], None, "u0")
     assert past.items.tolist().index(item) == 4
@@ -283,8 +348,8 @@ def test_the_baseline_answers_where_the_model_cannot(
     assert answer["route"] == "fallback"
     assert answer["candidate"] == "popularity"
     assert word in answer["notes"][-1]
-    seen = set(recommender.people.packaged(3))
-    assert not set(ids(answer)) & {f"i{i}" for i, _ in seen}
+    seen = {entry.item for entry in recommender.people.packaged(3)}
+    assert not set(ids(answer)) & {f"i{i}" for i in seen}
     plain = recommender.recommend({"target": "right", "k": 60})
     assert ids(answer) == [i for i in ids(plain) if i in ids(answer)]
 
@@ -322,7 +387,7 @@ def test_items_of_another_space_are_embedded_again_or_left_out(
     store = open_store(str(tmp_path / "state"))
 
     class Reads(Embedder):
-        async def _ready(self) -> Any: ...
+        async def _ready(self, patience: float | None = None) -> Any: ...
 
         async def vectors(self, texts: Any, domain: Any) -> Any:
             assert (list(texts), domain.tolist()) == (["Old"], [1])
@@ -345,6 +410,75 @@ def test_items_of_another_space_are_embedded_again_or_left_out(
 
     asyncio.run(both())
     store.close()
+
+
+def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
+    recommender: Recommender,
+    tmp_path: Path,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two releases of different spaces: the second one's vectors are the first one's, mirrored."""
+    assert training.vectors is not None
+    vectors, bundle = training.vectors, tmp_path / "b" / "src" / "bundle"
+    bundle.mkdir(parents=True)
+    (tmp_path / "b" / "bento.yaml").write_text("name: x\n")
+    write_json(bundle / "manifest.json", {"release": "r2"})
+    write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 99})
+    save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
+    shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
+    second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
+    loading = threading.Event()
+
+    async def mean(self: Embedder, texts: Any, domain: Any) -> Any:
+        sign = 1 if self.space == "here" else -1
+        return np.stack([sign * vectors[40]] * len(texts))
+
+    async def instantly(self: Embedder, patience: float | None = None) -> Any:
+        if patience == 0 and not loading.is_set():
+            raise Unavailable("the text encoder is still being loaded", "Wait.", 5)
+
+    async def nothing(self: Embedder, text: str) -> None: ...
+
+    monkeypatch.setattr(Embedder, "vectors", mean)
+    monkeypatch.setattr(Embedder, "_ready", instantly)
+    monkeypatch.setattr(Embedder, "unread", nothing)
+    monkeypatch.setattr(Recommender, "open", lambda folder: second)
+    store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
+    write_json(tmp_path / "encoder.json", {**OF_SPACE, "max_characters": 99})
+    live = Live(recommender, Embedder(tmp_path), store, control=control)
+    assert recommender.folder == tmp_path
+    item = {"domain": "right", "item_id": "new", "title": "A new thing"}
+
+    async def ask() -> None:
+        async with served(live) as client:
+
+            async def found(path: str = "/search", **body: Any) -> tuple[str, list[str]]:
+                answer = await client.post(path, json=body)
+                assert answer.status_code == 200, answer.text
+                return answer.json()["release"], ids(answer.json())
+
+            words = {"text": "thing", "target": "right", "k": 1, "personal": 0}
+            assert (await client.post("/items", json=item)).status_code == 200
+            assert await found(**words) in (("r1", ["i40"]), ("r1", ["new"]))
+            follow(control, tmp_path / "b")
+            live.releases.move.look(now=True)
+            assert live.releases.move.wait(5)
+            # while its encoder is being loaded, the added item waits, and nothing else does
+            assert await found(**words) == ("r2", ["i40"])
+            everything = {"target": "right", "k": 60}
+            assert "new" not in (await found("/recommend", **everything))[1]
+            loading.set()
+            release, shown = await found("/recommend", **everything)
+            assert release == "r2"
+            assert "new" in shown
+            near = {"domain": "right", "item_id": "i40", "k": 1}
+            release, shown = await found("/similar", **near)
+            assert (release, shown) == ("r2", ["new"])  # it has the second space's vector
+            assert (await found("/recommend", **everything, wish="thing"))[0] == "r2"
+
+    asyncio.run(ask())
+    live.close()
 
 
 def test_without_a_store_only_what_needs_it_is_refused(

@@ -19,11 +19,19 @@ from bridgerec.errors import ConfigError
 from bridgerec.runtime import atomic_file
 
 TEMPLATES = "bridgerec.templates"
-OWN = ("params.yaml", "dvc.yaml", "bentofile.yaml", "expectations", "data.dvc")
+COPIED = ("dvc.yaml", "bentofile.yaml", "prefect.yaml")
+OWN = ("params.yaml", *COPIED, "flows", "expectations", "data.dvc")
 IGNORED = (
     *("/data", "/artifacts/", "/reports/", "/traffic/", "/releases/", "/state/"),
-    *("/keys.json", "/canary.json", "/.bridgerec/", "/.prefect/"),
+    *("/keys.json", "/canary.json", "/canary.live.json", "/.bridgerec/", "/.prefect/"),
 )
+FLOW = '''"""The flow `{name}` of the installed BridgeRec, for prefect.yaml."""
+
+from bridgerec.flows.{module} import {name}
+
+if __name__ == "__main__":
+    {name}()
+'''
 Tables = tuple[Path, Path]  # interactions, items
 
 
@@ -51,7 +59,7 @@ def init(
     ] = HERE,
     debug: Debug = False,
 ) -> None:
-    """Make a workspace: copies the tables, writes params.yaml, dvc.yaml and expectations/.
+    """Make a workspace: copies the tables; writes params.yaml, dvc.yaml, expectations/, flows/.
 
     Nothing that exists is overwritten, and nothing is left behind when it fails.
     """
@@ -97,10 +105,11 @@ def create(root: Path, domains: dict[str, Tables], targets: tuple[str, ...]) -> 
             timed &= _copy_tables(root, name, tables)
             entries[name] = {t: f"data/{name}/{t}.parquet" for t in ("interactions", "items")}
         template = files(TEMPLATES)
-        for name in ("dvc.yaml", "bentofile.yaml"):
+        for name in COPIED:
             (root / name).write_bytes((template / name).read_bytes())
         with as_file(template / "expectations") as folder:
             shutil.copytree(folder, root / "expectations")
+        write_flows(root)
         _write_params(root / "params.yaml", entries, targets, timed)
         load_params(root / "params.yaml")
         _ignore(root / ".gitignore")
@@ -150,6 +159,19 @@ def _copy_tables(root: Path, name: str, tables: Tables) -> bool:
         items.write_parquet(path)
     copy_images(items, tables[1].parent, folder)
     return "timestamp" in raw.columns
+
+
+def write_flows(root: Path) -> None:
+    """A file per flow that prefect.yaml names.  The flows themselves are the installed ones, so
+    that they fit the rest after an upgrade; whoever wants another one changes its file."""
+    import yaml
+
+    declared = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    for entrypoint in sorted({str(d["entrypoint"]) for d in declared}):
+        path, _, name = entrypoint.partition(":")
+        with atomic_file(root / path) as temporary:
+            text = FLOW.format(name=name, module=Path(path).stem)
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _ignore(path: Path) -> None:

@@ -29,18 +29,13 @@ def tune(
     """
     from rich.console import Console
 
-    from bridgerec.models.base import find_class
     from bridgerec.tuning.params_file import difference, edited, read_text, write_text
     from bridgerec.tuning.search import Result
-    from bridgerec.tuning.space import space_of
+    from bridgerec.tuning.space import space_of, tunable
 
     workspace, console = Workspace.open(directory), Console()
     params, path = workspace.params, workspace.root / "params.yaml"
-    names = candidates or [
-        n
-        for n in params.candidates
-        if n in params.tune.spaces or find_class(params.models[n].use).space
-    ]
+    names = candidates or list(tunable(params))
     for name in names:  # what is wrong is told before the first hour
         space_of(params, name)
     results: list[Result] = search_all(workspace, names, console)

@@ -14,13 +14,14 @@ def up(
     prefect_port: Annotated[int, Port] = 4200,
     service_port: Annotated[int, Port] = 3000,
     evidently_port: Annotated[int, Port] = 8000,
+    reports_port: Annotated[int, Port] = 8010,
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Any free port for every part.")
     ] = False,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:
-    """Start Prefect (server, worker, deployments), the service and Evidently; print addresses.
+    """Start Prefect with its worker and deployments, the service, Evidently, the reports.
 
     What runs already stays.  `bridgerec down` stops just what this started.
     """
@@ -31,6 +32,7 @@ def up(
     from bridgerec.operations.parts import TITLES
 
     ports = {"prefect": prefect_port, "service": service_port, "evidently": evidently_port}
+    ports |= {"reports": reports_port}
     if free_ports:
         ports = dict.fromkeys(ports, 0)
     state = start(Workspace.open(directory), ports, typer.echo)

@@ -74,9 +74,11 @@ class Catalogue:
 class Histories:
     """A batch of histories: row i holds `items[indptr[i]:indptr[i + 1]]`, oldest first.
 
-    Shapes: `indptr` (batch + 1,), `items`, `weights` and `timestamp` (total length,), `asked`
-    (batch,).  Times are seconds; None where the data have an order only.  `asked` is the moment
-    of the question; None: right after the newest entry.
+    Shapes: `indptr` (batch + 1,), `items`, `weights`, `timestamp` and `event_kind` (total length,),
+    `asked` and `wanted` (batch,).  Times are seconds; None where the data have an order only.
+    `asked` is the moment of the question; None: right after the newest entry.  `event_kind` says
+    what happened to each item and `wanted` what is asked for, as places in the kinds' names
+    (`Training.event_kinds`); -1 or None: unknown, and any.
     """
 
     indptr: NDArray[np.int64]
@@ -84,6 +86,8 @@ class Histories:
     weights: NDArray[np.float32]
     timestamp: NDArray[np.int64] | None = None
     asked: NDArray[np.int64] | None = None
+    event_kind: NDArray[np.int8] | None = None
+    wanted: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -105,12 +109,15 @@ class Histories:
         if len(time) not in (0, len(parts)) or len(asked) not in (0, len(parts)):
             raise ValueError("histories with and without times cannot be joined")
         lengths = np.concatenate([np.diff(p.indptr) for p in parts])
+        kind = [(p.event_kind, len(p.items)) for p in parts]
+        wanted = [(p.wanted, len(p)) for p in parts]
         return cls(
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             np.concatenate([p.items for p in parts]),
             np.concatenate([p.weights for p in parts]),
             np.concatenate(time) if time else None,
             np.concatenate(asked) if asked else None,
+            *(_filled(told) for told in (kind, wanted)),
         )
 
     @property
@@ -154,18 +161,21 @@ class Histories:
         lengths = self.lengths[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         source = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
-        return self._at(indptr, source, None if self.asked is None else self.asked[rows])
+        asked = None if self.asked is None else self.asked[rows]
+        wanted = None if self.wanted is None else self.wanted[rows]
+        return replace(self._at(indptr, source), asked=asked, wanted=wanted)
 
-    def _at(
-        self, indptr: NDArray[np.int64], entries: NDArray[Any], asked: NDArray[np.int64] | None
-    ) -> "Histories":
+    def _at(self, indptr: NDArray[np.int64], entries: NDArray[Any]) -> "Histories":
+        """Other entries, asked about as before."""
         time = None if self.timestamp is None else self.timestamp[entries]
-        return Histories(indptr, self.items[entries], self.weights[entries], time, asked)
+        kind = None if self.event_kind is None else self.event_kind[entries]
+        items, weights = self.items[entries], self.weights[entries]
+        return Histories(indptr, items, weights, time, self.asked, kind, self.wanted)
 
     def where(self, keep: NDArray[np.bool_]) -> "Histories":
         """Only the entries with `keep` (total length,) true; rows may become empty."""
         kept = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)
-        return self._at(kept[self.indptr], keep, self.asked)
+        return self._at(kept[self.indptr], keep)
 
     def within(self, block: slice) -> "Histories":
         """Only the entries whose item lies in `block`."""
@@ -180,16 +190,24 @@ class Histories:
         return self.where(self.age < length)
 
 
+def _filled(parts: list[tuple[NDArray[np.int8] | None, int]]) -> NDArray[np.int8] | None:
+    """Kinds of several parts, given with their lengths; -1 where a part knows of none."""
+    if all(kinds is None for kinds, _ in parts):
+        return None
+    return np.concatenate([np.full(n, -1, np.int8) if k is None else k for k, n in parts])
+
+
 def group_rows(
     user: NDArray[np.integer[Any]],
     item: NDArray[np.int32],
     weight: NDArray[np.float32],
     timestamp: NDArray[np.int64] | None = None,
+    event_kind: NDArray[np.int8] | None = None,
 ) -> tuple[NDArray[np.int64], Histories]:
     """Ragged rows from entries that are sorted by user; returns (users, histories)."""
     users, start = np.unique(user, return_index=True)
     indptr = np.append(start, len(user)).astype(np.int64)
-    return users.astype(np.int64), Histories(indptr, item, weight, timestamp)
+    return users.astype(np.int64), Histories(indptr, item, weight, timestamp, event_kind=event_kind)
 
 
 @dataclass(frozen=True)
@@ -228,6 +246,12 @@ class Split:
     part: NDArray[np.int8]
     fit: NDArray[np.bool_]
     info: dict[str, Any]
+    event_kind: NDArray[np.int8] | None = None
+
+    @property
+    def event_kinds(self) -> tuple[str, ...]:
+        """The names of the kinds of events; empty where the tables tell none."""
+        return tuple(self.info.get("event_kinds", ()))
 
     @classmethod
     def read(cls, prepared: Path, name: str, catalogue: Catalogue) -> "Split":
@@ -237,7 +261,8 @@ class Split:
             raise ArtifactError(f"{path} does not exist. Run `dvc repro` or `bridgerec run`.")
         info = read_json(prepared / "splits.json")[name]
         split = pl.read_parquet(path)
-        rows = pl.read_parquet(prepared / "interactions.parquet").drop("weight")
+        columns = pl.scan_parquet(prepared / "interactions.parquet")
+        rows = columns.select(pl.exclude("weight", "event_kind")).collect()
         if "row" in split.columns:
             rows = rows[split["row"]]
         return cls(
@@ -251,23 +276,24 @@ class Split:
             part=split["part"].to_numpy(),
             fit=split["fit"].to_numpy(),
             info=info,
+            event_kind=split["event_kind"].to_numpy() if "event_kind" in split.columns else None,
         )
 
     def _rows(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Histories]:
         time = None if self.timestamp is None else self.timestamp[chosen]
-        return group_rows(self.user[chosen], self.item[chosen], self.weight[chosen], time)
+        kind = None if self.event_kind is None else self.event_kind[chosen]
+        return group_rows(self.user[chosen], self.item[chosen], self.weight[chosen], time, kind)
 
     def training(self) -> "Training":
         """What models may learn from: the training rows that pass the k-core filter."""
-        return Training(self.catalogue, *self._rows(self.fit))
+        return Training(self.catalogue, *self._rows(self.fit), event_kinds=self.event_kinds)
 
     def known(self, part: Part | None = None) -> "Training":
         """What a service has logged by the moment at which `part` begins (None: all of it): the
         training rows that pass the k-core filter and all rows of the parts before."""
         end = len(PARTS) if part is None else PARTS.index(part)
-        return Training(
-            self.catalogue, *self._rows(self.fit | ((self.part > 0) & (self.part < end)))
-        )
+        chosen = self.fit | ((self.part > 0) & (self.part < end))
+        return Training(self.catalogue, *self._rows(chosen), event_kinds=self.event_kinds)
 
     def cases(self, part: Part, target: str) -> Cases:
         """People with rows of `part` in `target`, their past before that part, and those rows.
@@ -299,13 +325,14 @@ class Images:
 @dataclass(frozen=True)
 class Training:
     """The rows a model is fitted on: `histories` has one row per training user, all domains
-    merged, oldest first."""
+    merged, oldest first; `event_kinds` are the names of the kinds of events in them."""
 
     catalogue: Catalogue
     users: NDArray[np.int64]
     histories: Histories
     vectors: NDArray[np.float32] | None = None  # (n_items, size), whitened, unit length
     images: Images | None = None
+    event_kinds: tuple[str, ...] = ()
 
     @property
     def seen(self) -> NDArray[np.bool_]:

@@ -11,24 +11,28 @@ from numpy.typing import NDArray
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.ids import distinct, encode_people
-from bridgerec.data.order import stable_order
+from bridgerec.data.order import at, stable_order
 from bridgerec.data.readers import collect, read_identities, read_interactions, read_items
 from bridgerec.errors import DataError
 
 Say = Callable[[str], None]
+MOST_KINDS = 64  # of events; a table with more has something else in that column
 
 
 @dataclass(frozen=True)
 class Events:
     """All events with known items, sorted by person and then by time.
 
-    `timestamp` is None when a domain has an order (`position`) only.
+    `timestamp` is None when a domain has an order (`position`) only.  `kind` is each event's place
+    in `kinds`, or -1; None when no table has kinds.
     """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     timestamp: NDArray[np.int64] | None
     weight: NDArray[np.float32]
+    kind: NDArray[np.int8] | None = None
+    kinds: tuple[str, ...] = ()
 
 
 def encode_catalogue(workspace: Workspace, params: Params) -> Catalogue:
@@ -72,23 +76,44 @@ def encode_events(
     ends = np.cumsum([len(own) for own in names])
     places = np.split(place, ends[:-1])
     user = np.concatenate(
-        [p[part["user"].to_numpy()] for p, part in zip(places, parts, strict=True)]
+        [at(p, part["user"].to_numpy()) for p, part in zip(places, parts, strict=True)]
     )
     order = ["timestamp"] * timed + ["position"] * placed
     columns = pl.concat([part.select(*order, "item", "weight") for part in parts], rechunk=True)
-    del parts
     sorting = stable_order(user, *(columns[c].to_numpy() for c in order))
+    kinds, kind = _event_kinds(parts)
+    del parts
     return (
         people,
         Events(
             # sorted numbers follow from how often each occurs
             np.repeat(np.arange(len(people), dtype=np.int32), np.bincount(user)),
-            columns["item"].to_numpy()[sorting],
-            columns["timestamp"].to_numpy()[sorting] if timed else None,
-            columns["weight"].to_numpy()[sorting],
+            at(columns["item"].to_numpy(), sorting),
+            at(columns["timestamp"].to_numpy(), sorting) if timed else None,
+            at(columns["weight"].to_numpy(), sorting),
+            None if kind is None else at(kind, sorting),
+            kinds,
         ),
         counts,
     )
+
+
+def _event_kinds(parts: list[pl.DataFrame]) -> tuple[tuple[str, ...], NDArray[np.int8] | None]:
+    """The names of the kinds, sorted, and each event's place among them; -1 for an event of none,
+    and for all but the `MOST_KINDS` most frequent."""
+    if not any("kind" in part.columns for part in parts):
+        return (), None
+    told = [
+        p["kind"] if "kind" in p.columns else pl.repeat(None, len(p), dtype=pl.String, eager=True)
+        for p in parts
+    ]
+    names, code = distinct(pl.concat(told))
+    often = np.bincount(code, minlength=len(names))
+    chosen = [i for i in np.argsort(-often, kind="stable").tolist() if names[i] is not None]
+    chosen = sorted(chosen[:MOST_KINDS], key=lambda i: str(names[i]))
+    place = np.full(len(names), -1, dtype=np.int8)
+    place[chosen] = np.arange(len(chosen))
+    return tuple(str(names[i]) for i in chosen), place[code]
 
 
 def _encode_domain(
@@ -111,11 +136,12 @@ def _encode_domain(
         pl.col("kind").replace_strict(weights, default=1.0, return_dtype=pl.Float32).alias("weight")
         if weighted
         else pl.lit(1.0, dtype=pl.Float32).alias("weight"),
-        *[c for c in ("timestamp", "position") if c in present],
+        *[c for c in ("timestamp", "position", "kind") if c in present],
     )
     rows = collect(wanted, workspace.table(domain.interactions))
     item = _item_numbers(rows["item_id"], catalogue, name)
-    kept = rows.drop("item_id").with_columns(item).drop_nulls()
+    needed = [c for c in rows.columns if c not in ("item_id", "kind")]
+    kept = rows.drop("item_id").with_columns(item).drop_nulls([*needed, "item"])
     if weighted:
         kept = kept.filter(pl.col("weight") > 0)
     if kept.is_empty():

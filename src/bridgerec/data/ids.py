@@ -4,6 +4,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from bridgerec.data.order import at
+
 _ROWS_PER_BUCKET = 8  # ids repeat; a larger table falls out of the processor's cache
 _SLICE = 1 << 18  # rows
 
@@ -29,7 +31,7 @@ def encode_people(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
     order = names.arg_sort()
     place = np.empty(len(names), dtype=np.int32)
     place[order.to_numpy()] = np.arange(len(names))
-    return names.gather(order), place[code]
+    return names.gather(order), at(place, code)
 
 
 def _same(names: pl.Series, code: NDArray[np.uint32], ids: pl.Series) -> bool:
@@ -56,10 +58,10 @@ def _group(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.ui
         taken = np.flatnonzero(table >= 0)
         owner = table[taken]
         table[taken] = np.arange(len(owner))
-        found = table[bucket]
+        found = at(table, bucket)
         code[rows] = count + found  # overwritten later where the owner is another hash
         some_row.append(rows[owner])
         count += len(owner)
-        other = np.flatnonzero(hashes[owner][found] != hashes)
+        other = np.flatnonzero(at(hashes[owner], found) != hashes)
         rows, hashes = rows[other], hashes[other]
     return np.concatenate(some_row), code

@@ -1,16 +1,25 @@
-"""Stable orders of many million integers, out of numpy's plain sort.
+"""Stable orders of many million integers, by counting.
 
-numpy sorts 64-bit numbers with vector instructions, several times faster than it finds the order
-that would sort them.  So the order goes into the numbers: a digit of the key in the high bits,
-the row in the low ones.
+A sparse matrix with one entry per row of a table, in that row's column, lists by its own rows the
+table's rows ordered by key.  scipy converts between the two by counting, in one pass, several times
+faster than numpy sorts; a key of many bits takes a pass per digit.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_array
 
 _FEW_RUNS = 64
+_DIGIT = 20  # bits; more counters would fall out of the processor's cache
+
+Value = TypeVar("Value", bound=np.generic)
+
+
+def at(values: NDArray[Value], rows: NDArray[np.integer[Any]]) -> NDArray[Value]:
+    """`values[rows]` of rows that exist, in half the time: numpy need not look for others."""
+    return values.take(rows.astype(np.int64, copy=False), mode="clip")
 
 
 def stable_order(*keys: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -19,7 +28,6 @@ def stable_order(*keys: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     Least significant digit first.  Keys are integers of shape (n,).
     """
     n = len(keys[0])
-    row_bits = n.bit_length()
     order: NDArray[np.int64] | None = None
     for key in reversed(keys):
         if n == 0:
@@ -29,17 +37,27 @@ def stable_order(*keys: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
             continue
         low = int(key.min())
         bits = (int(key.max()) - low).bit_length()
-        for shift in range(0, bits, 64 - row_bits):
-            digit = np.subtract(key if order is None else key[order], low, dtype=np.int64)
-            step = _order(digit.view(np.uint64) >> np.uint64(shift), row_bits)
-            order = step if order is None else order[step]
+        passes = -(-bits // min(_DIGIT, n.bit_length() + 4))
+        width = -(-bits // max(passes, 1))
+        for number in range(passes):
+            digit = key if order is None else at(key, order)
+            if low != 0:
+                digit = np.subtract(digit, low, dtype=np.int64)
+            if passes > 1:
+                digit = (digit >> number * width) & ((1 << width) - 1)
+            order = _count(digit, 1 << width, order)
     return np.arange(n) if order is None else order
 
 
-def _order(digit: NDArray[np.uint64], row_bits: int) -> NDArray[np.int64]:
-    """The stable order of the low 64 - row_bits bits; overwrites `digit`."""
-    digit <<= np.uint64(row_bits)
-    digit |= np.arange(len(digit), dtype=np.uint64)
-    digit.sort()
-    digit &= np.uint64((1 << row_bits) - 1)
-    return digit.view(np.int64)
+def _count(
+    digit: NDArray[np.integer[Any]], size: int, order: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """`order` (None: the rows as they are) stably sorted by `digit`, which is below `size`."""
+    n = len(digit)
+    kind = np.int32 if n < 2**31 else np.int64
+    values = np.zeros(n, dtype=np.int8) if order is None else order
+    column = digit.astype(kind, copy=False)
+    starts = np.arange(n + 1, dtype=kind)
+    found = csc_array((values, column, starts), shape=(size, n), copy=False).tocsr()
+    rows: NDArray[np.integer[Any]] = found.indices if order is None else found.data
+    return rows.astype(np.int64, copy=False)

@@ -37,7 +37,7 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
     say(f"{len(catalogue):,} items in {len(catalogue.domains)} domains")
     people, events, counts = encode_events(workspace, params, catalogue)
     say(f"{len(events.user):,} events of {len(people):,} people")
-    pairs = collapse(events, len(catalogue))
+    pairs = collapse(events)
     say(f"{len(pairs.user):,} distinct (person, item) pairs")
     splits = assign(events, pairs, catalogue, params)
     suspicious = None
@@ -53,16 +53,17 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
             named.write_parquet(folder / "suspicious.parquet")
         _accounts(workspace, numbered).write_parquet(folder / "accounts.parquet")
         time = {} if pairs.timestamp is None else {"timestamp": pairs.timestamp}
+        kind = _kind(pairs.kinds())
         _write(
             folder / "interactions.parquet",
-            {"user": pairs.user, "item": pairs.item, **time, "weight": pairs.weights()},
+            {"user": pairs.user, "item": pairs.item, **time, "weight": pairs.weights(), **kind},
         )
         (folder / "splits").mkdir()
         described = {}
         for split in splits:
             check_parts(split)
             assert_no_leakage(split, pairs, catalogue)
-            described[split.name] = _write_split(folder, split, pairs)
+            described[split.name] = _write_split(folder, split, pairs, events.kinds)
             say(f"split {split.name}: {described[split.name]['rows']}")
         write_json(folder / "splits.json", described)
         write_json(folder / "summary.json", summary)
@@ -127,16 +128,30 @@ def _write(path: Path, columns: dict[str, NDArray[Any]]) -> None:
     pq.write_table(table, path, compression=packing, use_dictionary=False, column_encoding=rising)
 
 
-def _write_split(folder: Path, split: Assignment, pairs: Pairs) -> dict[str, Any]:
-    """Write the split's columns, which run along `interactions.parquet` or its rows `row`."""
+def _kind(kind: NDArray[np.int8] | None) -> dict[str, NDArray[Any]]:
+    return {} if kind is None else {"event_kind": kind}
+
+
+def _write_split(
+    folder: Path, split: Assignment, pairs: Pairs, kinds: tuple[str, ...]
+) -> dict[str, Any]:
+    """Write the split's columns, which run along `interactions.parquet` or its rows `row`;
+    `kinds` are the names of the kinds of events."""
     rows = {} if split.rows is None else {"row": split.rows}
     _write(
         folder / "splits" / f"{split.name}.parquet",
-        {**rows, "weight": split.weight, "part": split.part, "fit": split.fit},
+        {
+            **rows,
+            "weight": split.weight,
+            "part": split.part,
+            "fit": split.fit,
+            **_kind(split.kind),
+        },
     )
     sizes = np.bincount(split.part, minlength=len(PARTS)).tolist()
     return {
         **split.info,
+        **({"event_kinds": list(kinds)} if kinds else {}),
         "targets": list(split.targets),
         "rows": dict(zip(PARTS, sizes, strict=True)),
         "fit_rows": int(split.fit.sum()),

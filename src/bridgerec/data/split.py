@@ -1,7 +1,8 @@
 """The split protocols: who may learn from which row, and what is asked.
 
 Events become pairs (person, item) dated by their first event; a pair's weight sums the
-events that lie in the same part as the first, so that no weight tells of the future.
+events that lie in the same part as the first, so that no weight tells of the future.  Its kind is
+that of the event among them that weighs most.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from bridgerec.config import KCore, Params
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.encode import Events
-from bridgerec.data.order import stable_order
+from bridgerec.data.order import at, stable_order
 from bridgerec.errors import DataError
 
 
@@ -33,16 +34,33 @@ class Pairs:
     repeat: NDArray[np.int64]
     pair_of_repeat: NDArray[np.int64]
     event_weight: NDArray[np.float32]
+    event_kind: NDArray[np.int8] | None = None
 
     def weights(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """The summed weight of each pair's first event and of its (counted) repeats."""
-        weight = self.event_weight[self.first]
+        weight = at(self.event_weight, self.first)
         if len(self.repeat) == 0:
             return weight
         more = self.event_weight[self.repeat]
         if counted is not None:
             more = more * counted
         return (weight + np.bincount(self.pair_of_repeat, more, len(weight))).astype(np.float32)
+
+    def kinds(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.int8] | None:
+        """The kind of each pair's weightiest event among its first and its (counted) repeats, of
+        equals the last; -1 where none is known.  None: the tables tell no kinds."""
+        if self.event_kind is None:
+            return None
+        every = np.ones(len(self.repeat), dtype=bool) if counted is None else counted
+        kind: NDArray[np.int8] = self.event_kind[self.first]
+        again = np.unique(self.pair_of_repeat[every])
+        event = np.concatenate([self.first[again], self.repeat[every]])
+        pair = np.concatenate([again, self.pair_of_repeat[every]])
+        known = self.event_kind[event] >= 0  # an event of no kind gives way to any other
+        order = np.lexsort((event, self.event_weight[event], known, pair))
+        last = np.flatnonzero(np.diff(pair[order], append=len(self.first)))
+        kind[again] = self.event_kind[event[order[last]]]
+        return kind
 
 
 @dataclass(frozen=True)
@@ -56,15 +74,20 @@ class Assignment:
     weight: NDArray[np.float32]
     fit: NDArray[np.bool_]
     info: dict[str, Any]
+    kind: NDArray[np.int8] | None = None
 
 
-def collapse(events: Events, n_items: int) -> Pairs:
+def collapse(events: Events) -> Pairs:
     """Join the events of each (person, item)."""
-    key = events.user.astype(np.int64) * n_items + events.item
-    order = stable_order(key)  # equal keys become neighbours, the earlier event first
-    key = key[order]
-    again = np.flatnonzero(key[1:] == key[:-1]) + 1
-    del key
+    # events are sorted by person and time already: now equal pairs are neighbours, the earlier
+    # event first
+    order = stable_order(events.item)
+    user = at(events.user, order)
+    same = user[1:] == user[:-1]
+    ends = np.cumsum(np.bincount(events.item))
+    same[ends[(ends > 0) & (ends < len(order))] - 1] = False
+    again = np.flatnonzero(same) + 1
+    del user, same
     is_first = np.ones(len(order), dtype=bool)
     is_first[order[again]] = False
     first = np.flatnonzero(is_first)
@@ -72,15 +95,16 @@ def collapse(events: Events, n_items: int) -> Pairs:
     start = np.maximum.accumulate(np.where(np.diff(again, prepend=-1) > 1, again - 1, 0))
     # events are numbered in time order of a person, so counting first events numbers the pairs
     pair_of_repeat = np.searchsorted(first, order[start])
-    time = None if events.timestamp is None else events.timestamp[first]
+    time = None if events.timestamp is None else at(events.timestamp, first)
     return Pairs(
-        events.user[first],
-        events.item[first],
+        at(events.user, first),
+        at(events.item, first),
         time,
         first,
         order[again],
         pair_of_repeat,
         events.weight,
+        events.kind,
     )
 
 
@@ -89,14 +113,14 @@ def k_core(
 ) -> NDArray[np.bool_]:
     """The largest subset of the kept rows in which every user and item has enough rows."""
     rows = np.flatnonzero(keep)
-    user, item = user[rows], item[rows]
+    user, item = at(user, rows), at(item, rows)
     while len(rows):
         users, items = np.bincount(user), np.bincount(item)
         good_user, good_item = users >= minimum.user, items >= minimum.item
         if (good_user | (users == 0)).all() and (good_item | (items == 0)).all():
             break
-        enough = good_user[user]
-        enough &= good_item[item]
+        enough = at(good_user, user)
+        enough &= at(good_item, item)
         rows, user, item = rows[enough], user[enough], item[enough]
     kept = np.zeros(len(keep), dtype=bool)
     kept[rows] = True
@@ -120,10 +144,13 @@ def temporal(events: Events, pairs: Pairs, params: Params) -> Assignment:
         (time >= cuts[0]).astype(np.int8) + (time >= cuts[1])
         for time in (pairs.timestamp, events.timestamp[pairs.repeat])
     )
-    weight = pairs.weights(part_of_repeat == part[pairs.pair_of_repeat])
+    counted = part_of_repeat == part[pairs.pair_of_repeat]
     fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
     info = {"protocol": "temporal", "cuts": cuts.tolist()}
-    return Assignment("temporal", params.target_domains, None, part, weight, fit, info)
+    return Assignment(
+        "temporal", params.target_domains, None, part, pairs.weights(counted), fit, info,
+        pairs.kinds(counted),
+    )  # fmt: skip
 
 
 def leave_last(events: Events, pairs: Pairs, params: Params) -> Assignment:
@@ -136,10 +163,13 @@ def leave_last(events: Events, pairs: Pairs, params: Params) -> Assignment:
     part[stop[long] - 2] = 1
     horizon = np.full(int(users.max()) + 1, len(events.user), dtype=np.int64)
     horizon[users[long]] = pairs.first[stop[long] - 2]
-    weight = pairs.weights(pairs.repeat < horizon[events.user[pairs.repeat]])
+    counted = pairs.repeat < horizon[events.user[pairs.repeat]]
     fit = k_core(pairs.user, pairs.item, part == 0, params.prepare.k_core)
     info = {"protocol": "leave_last"}
-    return Assignment("leave_last", params.target_domains, None, part, weight, fit, info)
+    return Assignment(
+        "leave_last", params.target_domains, None, part, pairs.weights(counted), fit, info,
+        pairs.kinds(counted),
+    )  # fmt: skip
 
 
 def cold_start(
@@ -170,7 +200,8 @@ def cold_start(
     fit = k_core(user, item, part == 0, params.prepare.k_core)
     info = {"protocol": "cold_start", "fraction": fraction, "hidden_people": len(hidden)}
     name = f"cold_start-{target}-{round(fraction * 100)}"
-    return Assignment(name, (target,), rows, part, base.weight[rows], fit, info)
+    kind = None if base.kind is None else base.kind[rows]
+    return Assignment(name, (target,), rows, part, base.weight[rows], fit, info, kind)
 
 
 def assign(events: Events, pairs: Pairs, catalogue: Catalogue, params: Params) -> list[Assignment]:
@@ -233,6 +264,7 @@ def split_hash(split: Assignment, pairs: Pairs) -> str:
     """sha256 over who, what, weight and part; equal for equal splits of equal data."""
     rows = slice(None) if split.rows is None else split.rows
     digest = hashlib.sha256(split.name.encode())
-    for array in (pairs.user[rows], pairs.item[rows], split.weight, split.part, split.fit):
+    kind = () if split.kind is None else (split.kind,)
+    for array in (pairs.user[rows], pairs.item[rows], split.weight, split.part, split.fit, *kind):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse
 
 from bridgerec.config import KCore
 from bridgerec.data.split import Assignment, Pairs, k_core
@@ -149,9 +149,11 @@ def _mixtures(met: "sparse.csr_array", domain: NDArray[np.int64]) -> list[Floats
 
 def _group(met: "sparse.csr_array", oddness: Floats) -> NDArray[np.bool_]:
     """Who is odd and met an item whose audience is odd beyond chance, (n,)."""
+    from scipy.stats import binom  # half a second, which only this needs
+
     odd = oddness > np.quantile(oddness, 1 - ODD)
     audience, among = met.sum(axis=0), met.T @ odd.astype(np.float64)
-    chance = stats.binom.sf(among - 1, audience, odd.mean()) * met.shape[1]
+    chance = binom.sf(among - 1, audience, odd.mean()) * met.shape[1]
     pushed = (chance < CHANCE) & (among > MAJORITY * audience)
     return np.asarray(odd & (met @ pushed.astype(np.float64) > 0))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bridgerec.config import ImageEncoder as Config
 from bridgerec.encoders.cache import EmbeddingCache
 from bridgerec.encoders.vision import Backend, combined
+from bridgerec.progress import track
 from bridgerec.runtime import file_hash
 
 if TYPE_CHECKING:
@@ -85,16 +86,10 @@ class ImageEncoder:
         self, digests: list[str], places: dict[str, Path], progress: bool
     ) -> Iterator[tuple[list[str], Floats]]:
         """Vectors of files, shard by shard; those that cannot be read are left out."""
-        from rich.console import Console
-        from rich.progress import track
-
         starts = range(0, len(digests), self.batch_size)
-        shown = track(
-            starts, "  images", console=Console(stderr=True), disable=not (progress and digests)
-        )
         names: list[str] = []
         pieces: list[Floats] = []
-        for start in shown:
+        for start in track(starts, "images", shown=progress):
             batch = digests[start : start + self.batch_size]
             images = {d: image for d in batch if (image := read_image(places[d])) is not None}
             if images:

@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Encoder
 from bridgerec.encoders.cache import EmbeddingCache
+from bridgerec.encoders.processor import has_bfloat16, side_by_side
 from bridgerec.encoders.weights import locate, settings_hash, weights_hash
 from bridgerec.errors import ArtifactError, ConfigError
+from bridgerec.progress import bar
 
 if TYPE_CHECKING:
     import torch
@@ -41,13 +43,6 @@ def item_texts(items: pl.DataFrame, fields: Sequence[str], max_characters: int) 
     columns = [items[f].fill_null("").str.strip_chars().to_list() for f in fields]
     rows = zip(*columns, strict=True)
     return [". ".join(part for part in row if part)[:max_characters] for row in rows]
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 natively (avx512_bf16 or amx_bf16)."""
-    import torch
-
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def load_model(folder: Path, tokenizer_only: bool = False) -> tuple[Any, Any]:
@@ -153,8 +148,6 @@ class TextEncoder:
         self._tokenizer = tokenizer
 
     def _prepare(self, model: Any) -> None:
-        import torch
-
         self._model = model.eval().to(self.device)
         if self.config.backend == "openvino":
             from bridgerec.encoders.openvino import Compiled
@@ -162,11 +155,9 @@ class TextEncoder:
             pooling = partial(pool, pooling=self.config.pooling)
             self._vectors = Compiled(model, pooling, self.precision, self.config.max_length)
         elif self.precision == "bfloat16":
-            # autocast would round these weights again for every batch, to the same bits; the
-            # layer norms stay in float32
-            for part in model.modules():
-                if type(part) is torch.nn.Linear:
-                    part.to(torch.bfloat16)
+            from bridgerec.encoders.packed import round_dense
+
+            round_dense(model)
 
     def encode(
         self, texts: Sequence[str], cache: EmbeddingCache | None = None, progress: bool = False
@@ -193,10 +184,6 @@ class TextEncoder:
 
     def _compute(self, texts: list[str], progress: bool) -> Iterator[tuple[list[str], Floats]]:
         """Vectors of texts, longest first, shard by shard."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Left
-
         tokenizer, _ = self.loaded()
         # a static table knows the prefix already: its tokens were embedded behind it
         prefix = "" if self.config.backend == "static" else self.config.prefix
@@ -208,28 +195,21 @@ class TextEncoder:
             return_token_type_ids=False,
         )["input_ids"]
         order = sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i]))
-        columns = (
-            TextColumn("  embedding"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} texts/s"),
-            Left(),
-        )
-        with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-            task = bar.add_task("embedding", total=len(texts), rate="–")
+        with bar("embedding", len(texts), "texts", shown=progress) as advance:
             for start in range(0, len(order), SHARD):
                 shard = order[start : start + SHARD]
                 pieces = []
                 for vectors in self._forward([tokens[i] for i in shard]):
                     pieces.append(vectors)
-                    speed = bar.tasks[task].speed
-                    bar.update(task, advance=len(vectors), rate=f"{speed:,.0f}" if speed else "–")
+                    advance(len(vectors))
                 yield [texts[i] for i in shard], np.concatenate(pieces)
 
     def _forward(self, tokens: list[list[int]]) -> Iterator[Floats]:
         """Unit vectors, batch by batch; each batch is a run of texts of the same length."""
-        for batch in _runs(tokens, self.config.batch_size):
-            yield self._vectors(batch)
+        batches = list(_runs(tokens, self.config.batch_size))
+        # the other backends use all cores for one batch
+        alone = self.config.backend != "torch" or self.device != "cpu" or len(batches) == 1
+        yield from (map if alone else side_by_side)(self._vectors, batches)
 
     def _torch_vectors(self, batch: list[list[int]]) -> Floats:
         import torch

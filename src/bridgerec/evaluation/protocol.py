@@ -17,6 +17,7 @@ from bridgerec.evaluation.metrics import case_metrics, list_metrics, ranks, samp
 from bridgerec.evaluation.segments import Segment, segments
 from bridgerec.evaluation.significance import Bootstrap, holm
 from bridgerec.models.base import Candidate, check_catalogue, load
+from bridgerec.progress import track
 from bridgerec.runtime import atomic_folder, read_json, write_json
 
 ASKED: tuple[Part, ...] = ("validation", "test")
@@ -76,7 +77,7 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
     counts: dict[str, Any] = {part: {} for part in ASKED}
     people: list[pl.DataFrame] = []
     comparisons: list[dict[str, Any]] = []
-    for name in described:
+    for name in track(described, "splits judged", terminal=False):
         split = Split.read(workspace.prepared, name, catalogue)
         training = split.training()
         models = {c: _models(workspace.candidate(c) / name, catalogue) for c in params.competitors}

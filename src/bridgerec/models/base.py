@@ -51,6 +51,7 @@ class Candidate(ABC):
         self.domains: tuple[str, ...] = ()
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.catalogue = ""
+        self.event_kinds: tuple[str, ...] = ()
         self.folder = Path()  # where it was loaded from
         self.compression = Compression()
 
@@ -58,6 +59,7 @@ class Candidate(ABC):
         """Fit on the training rows and remember the shape of the catalogue."""
         self._shape(training.catalogue.domains, training.catalogue.offsets)
         self.catalogue = training.catalogue.fingerprint
+        self.event_kinds = training.event_kinds
         if self.uses_vectors and training.vectors is None:
             raise ArtifactError(f"{type(self).__name__} needs item vectors; run the embed stage.")
         self.fit(training)
@@ -90,6 +92,11 @@ class Candidate(ABC):
     def domain_of(self, items: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """The number of the domain of each item index; -1 stays -1."""
         return np.searchsorted(self.offsets, items, side="right") - 1
+
+    @property
+    def tells_kinds(self) -> bool:
+        """Whether `Histories.wanted` makes a difference."""
+        return False
 
     @property
     def n_items(self) -> int:
@@ -152,6 +159,7 @@ class Candidate(ABC):
                     "seed": self.seed,
                     "compression": self.compression.model_dump(mode="json"),
                     "catalogue": self.catalogue,
+                    "event_kinds": list(self.event_kinds),
                     "domains": list(self.domains),
                     "offsets": self.offsets.tolist(),
                 },
@@ -205,6 +213,7 @@ def load(path: Path) -> Candidate:
     candidate = found(found.config_class.model_validate(meta["config"]), meta["seed"])
     candidate._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
     candidate.catalogue = meta["catalogue"]
+    candidate.event_kinds = tuple(meta.get("event_kinds", ()))
     candidate.folder = path
     candidate.compression = Compression(**meta.get("compression", {}))
     candidate.restore(expand(arrays))

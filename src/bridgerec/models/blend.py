@@ -65,6 +65,7 @@ class Blend(Candidate):
             raise ArtifactError("a blend needs trained members and people in validation.")
         self._shape(training.catalogue.domains, training.catalogue.offsets)
         self.catalogue = training.catalogue.fingerprint
+        self.event_kinds = training.event_kinds
         self.members = dict(sorted(members.items()))  # as JSON keeps them: weights go by place
         self.trends = Trends.fit(training, (HALF_LIFE,))
         self.mixtures: dict[str, list[Mixture]] = {}
@@ -85,6 +86,10 @@ class Blend(Candidate):
             self.mixtures[cases.target] = [*folds, found]
             usual.append(found.weights(choices.segment, choices.features).mean(0))
         self._drop(np.max([w / w.max() for w in usual], axis=0) >= self.config.least)
+
+    @property
+    def tells_kinds(self) -> bool:
+        return any(member.tells_kinds for member in self.members.values())
 
     def refresh(self, known: Training) -> None:
         self.trends = Trends.fit(known, (HALF_LIFE,))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bridgerec.data.dataset import Histories
 from bridgerec.models.base import CandidateConfig
+from bridgerec.progress import track
 from bridgerec.training.losses import alternatives, set_softmax
 from bridgerec.training.repeatable import repeatable
 from bridgerec.training.sequences import batches
@@ -76,7 +77,7 @@ def learn(
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, max(steps, 2))
     with repeatable():
-        for _ in range(config.epochs):
+        for _ in track(range(config.epochs), "epochs", terminal=False):
             for rows in batches(len(lesson.source), config.batch_size, rng):
                 mapped = net(*(part[rows] for part in given))
                 loss = torch.zeros(())

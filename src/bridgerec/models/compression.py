@@ -1,13 +1,16 @@
-"""Smaller forms of a candidate's arrays: bfloat16 and int8.
+"""Smaller forms of a candidate's arrays: pruned, in bfloat16, in int8.
 
-A float32 array of two or more axes and at least `LEAST` entries is rounded along its last axis (a
-row); everything else is stored as it is.  int8 is symmetric with one scale per row.  Where the last
-two axes are square, the diagonal is kept in float32 apart: it dominates an inverse (EASE) and a map
-that starts as the identity, and would set the scale of its whole row.  A stored array NAME becomes
-NAME@int8 and NAME@scale, or NAME@bfloat16 (its upper 16 bits), with NAME@diagonal if there is one.
-Rounding twice gives what rounding once gives.
+A float32 array of two or more axes and at least `LEAST` entries is pruned and rounded along its
+last axis (a row); everything else is stored as it is.  Pruning keeps the largest entries by
+magnitude (Han et al., NeurIPS 2015), as many in every row, and where they stand.  int8 is symmetric
+with one scale per row.  Where the last two axes are square, the diagonal is kept in float32 apart:
+it dominates an inverse (EASE) and a map that starts as the identity, and would set the scale of its
+whole row.  A stored array NAME becomes NAME@int8 and NAME@scale, NAME@bfloat16 (its upper 16 bits),
+or NAME@float32, with NAME@place and NAME@width if it is pruned, and NAME@diagonal if there is one.
+Doing it twice gives what doing it once gives.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,15 +28,15 @@ LEAST = 1024  # entries: below, a scale per row costs what rounding saves
 def compress(arrays: "Arrays", wanted: Compression) -> "Arrays":
     """The stored form; `expand` is its inverse but for the rounding.
 
-    An entry of a row whose largest magnitude is m moves by at most .504 m / 127 (int8) or by
-    2^-8 of itself (bfloat16).
+    An entry that is kept, of a row whose largest magnitude is m, moves by at most .504 m / 127
+    (int8) or by 2^-8 of itself (bfloat16).
     """
     found: Arrays = {}
     for name, array in arrays.items():
         if array.dtype != np.float32 or array.ndim < 2 or array.size < LEAST:
             found[name] = array
             continue
-        if wanted.precision == "float32":
+        if wanted == Compression():
             found[name] = array
             continue
         if array.shape[-1] == array.shape[-2]:
@@ -41,10 +44,19 @@ def compress(arrays: "Arrays", wanted: Compression) -> "Arrays":
             found[f"{name}@diagonal"] = array[..., place, place]
             array = array.copy()
             array[..., place, place] = 0
+        kept = math.ceil(wanted.keep * array.shape[-1])
+        if kept < array.shape[-1]:
+            place = _largest(array, kept)
+            narrow = array.shape[-1] <= 1 << 16
+            found[f"{name}@place"] = place.astype(np.uint16 if narrow else np.int32)
+            found[f"{name}@width"] = np.array([array.shape[-1]])
+            array = np.take_along_axis(array, place, -1)
         if wanted.precision == "bfloat16":
             found[f"{name}@bfloat16"] = _upper(array)
-        else:
+        elif wanted.precision == "int8":
             found[f"{name}@int8"], found[f"{name}@scale"] = _int8(array)
+        else:
+            found[f"{name}@float32"] = array
     return found
 
 
@@ -57,14 +69,28 @@ def expand(arrays: "Arrays") -> "Arrays":
             found[name] = (array.astype(np.uint32) << 16).view(np.float32)
         elif form == "int8":
             found[name] = array.astype(np.float32) * arrays[f"{name}@scale"]
-        elif form not in ("scale", "diagonal"):
+        elif form == "float32":
+            found[name] = array
+        elif form not in ("scale", "diagonal", "place", "width"):
             found[stored] = array
+    for stored, array in arrays.items():
+        name, _, form = stored.rpartition("@")
+        if form == "place":
+            whole = np.zeros((*array.shape[:-1], int(arrays[f"{name}@width"][0])), np.float32)
+            np.put_along_axis(whole, array.astype(np.int64), found[name], -1)
+            found[name] = whole
     for stored, array in arrays.items():
         name, _, form = stored.rpartition("@")
         if form == "diagonal":
             place = np.arange(array.shape[-1])
             found[name][..., place, place] = array
     return found
+
+
+def _largest(array: Floats, kept: int) -> NDArray[np.int64]:
+    """Places of the `kept` largest magnitudes of each row, rising; of equal ones the first."""
+    order = np.argsort(-np.abs(array), axis=-1, kind="stable")
+    return np.sort(order[..., :kept], axis=-1)
 
 
 def _upper(array: Floats) -> NDArray[np.uint16]:

@@ -46,6 +46,10 @@ class Ensemble(Candidate):
         for copy in self.copies:
             copy.train(training)
 
+    @property
+    def tells_kinds(self) -> bool:
+        return any(copy.tells_kinds for copy in self.copies)
+
     def refresh(self, known: Training) -> None:
         for copy in self.copies:
             copy.update(known)
@@ -64,5 +68,5 @@ class Ensemble(Candidate):
     def restore(self, arrays: Arrays) -> None:
         for i, copy in enumerate(self.copies):
             copy._shape(self.domains, self.offsets)
-            copy.catalogue = self.catalogue
+            copy.catalogue, copy.event_kinds = self.catalogue, self.event_kinds
             copy.restore(under(arrays, f"{i}/"))

@@ -23,6 +23,7 @@ from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.emcdr import EMCDR, EMCDRConfig
 from bridgerec.models.scores import standardised
+from bridgerec.progress import track
 from bridgerec.training.losses import alternatives, set_softmax
 from bridgerec.training.repeatable import repeatable
 from bridgerec.training.sequences import batches
@@ -131,7 +132,7 @@ class Profile(Candidate):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rates, max(steps, 2), pct_start=0.1
         )
-        for _ in range(c.epochs):
+        for _ in track(range(c.epochs), "epochs", terminal=False):
             for rows in batches(len(histories), c.batch_size, rng):
                 losses = []
                 for t in range(len(self.domains)):

@@ -13,8 +13,7 @@ def matrix(histories: Histories, n_items: int, recency: float = 1.0, weighted: b
     """CSR (batch, n_items): 1 per history item, times `recency` for every newer entry.
 
     `weighted`: its strength, relative to the mean, instead of 1.  For training; a history to be
-    answered counts what a person met, whatever the kind of event, because requests carry items
-    alone.
+    answered counts what a person met, whatever the kind of event, because requests need not tell.
     """
     values = np.power(np.float32(recency), histories.age.astype(np.float32))
     if weighted:

@@ -7,7 +7,9 @@ the ends of at most `MAX_PERIODS` periods that hold about equally many rows.
 """
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,9 @@ MAX_PERIODS = 1024
 MAX_ENTRIES = 2**26  # of one table (periods, items)
 DAY = 86_400.0
 EPSILON = np.float32(0.1)  # what an item that nobody met lately is worth
+# tables by what they are computed from: models that learned from the same rows share theirs, or
+# evaluating many at once would take gigabytes
+_SHARED: WeakValueDictionary[str, Floats] = WeakValueDictionary()
 
 
 class Trends:
@@ -74,6 +79,15 @@ class Trends:
         return self._tables
 
     def _table(self, k: int) -> Floats:
+        added = self.counts[k]
+        parts = (self.edges, added.indptr, added.indices, added.data)
+        key = f"{self.half_lives[k]} {added.shape} {_digest(parts)}"
+        found = _SHARED.get(key)
+        if found is None:
+            found = _SHARED[key] = self._compute(k)
+        return found
+
+    def _compute(self, k: int) -> Floats:
         added = self.counts[k]
         fade = np.exp2(-np.diff(self.edges) / (self.half_lives[k] * DAY)).astype(np.float32)
         table = np.zeros((added.shape[0] + 1, added.shape[1]), dtype=np.float32)
@@ -128,3 +142,10 @@ class Trends:
         half_lives = arrays["half_lives"].tolist()
         counts = [unpack(f"counts.{k}", arrays) for k in range(len(half_lives))]
         return cls(half_lives, arrays["edges"], counts)
+
+
+def _digest(parts: Sequence[NDArray[Any]]) -> str:
+    found = blake2b(digest_size=16)
+    for part in parts:
+        found.update(part.tobytes())
+    return found.hexdigest()

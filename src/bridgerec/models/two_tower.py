@@ -19,6 +19,7 @@ from bridgerec.config import Choice, Range, Space
 from bridgerec.data.dataset import Histories, Images, Training
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.trends import Trends
+from bridgerec.progress import track
 from bridgerec.training.alignment import Alignment, AlignmentOptions, Towers
 from bridgerec.training.fusion import FusionOptions, fusion
 from bridgerec.training.graph import propagate
@@ -102,7 +103,7 @@ class TwoTower(Candidate):
         steps = c.epochs * -(-len(histories) // c.batch_size)
         eager = [self.towers.user.pull, *self.towers.prior.parameters()]
         cycle = OneCycle(self.towers, c.learning_rate, steps, eager)
-        for _ in range(c.epochs):
+        for _ in track(range(c.epochs), "epochs", terminal=False):
             for rows in batches(len(histories), c.batch_size, rng):
                 recent, timed = histories.take(rows), int(rng.random() < 0.5)
                 when = self.trends.at(moments(recent, c.max_history, timed, rng))

@@ -21,8 +21,9 @@ PERMUTATIONS = 9999
 
 def compare_columns(
     reference: Sample, current: Sample, threshold: float, page: Path
-) -> list[dict[str, Any]]:
-    """Write Evidently's page; return `column, method, p_value, drift` per column."""
+) -> tuple[list[dict[str, Any]], Any]:
+    """Write Evidently's page; return `column, method, p_value, drift` per column, and Evidently's
+    own result."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -52,7 +53,7 @@ def compare_columns(
                     "drift": p_value < threshold,
                 }
             )
-    return sorted(found, key=lambda c: COLUMNS.index(c["column"]))
+    return sorted(found, key=lambda c: COLUMNS.index(c["column"])), snapshot
 
 
 def total_variation(before: "pd.Series[Any]", now: "pd.Series[Any]") -> float:

@@ -23,6 +23,7 @@ from bridgerec.monitoring.quality import Quality, judge_quality, shadow_items
 from bridgerec.monitoring.sample import Sample, live_sample, training_sample
 from bridgerec.monitoring.tables import table_drift
 from bridgerec.monitoring.traffic import Traffic, read_traffic
+from bridgerec.monitoring.trend import keep
 from bridgerec.monitoring.vectors import VectorVerdict, judge_vectors
 from bridgerec.monitoring.words import PARTS, markdown
 from bridgerec.runtime import BrokenFile, atomic_file, read_json, write_json
@@ -35,12 +36,14 @@ def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
     """Write the report under `out` and tell the webhook of drift; return the summary.
 
     `summary.md` has the plain words, `summary.json` every number, `evidently.html` the page,
-    `history.parquet` a row per run and `trends.svg` its picture.  The four parts (`alarms`) share
-    the probability of a false alarm, 1 - `monitoring.confidence`, equally.
+    `history.parquet` a row per run and `trends.svg` its picture; Evidently's UI has every run.
+    The four parts (`alarms`) share the probability of a false alarm, 1 - `monitoring.confidence`,
+    equally.
 
     Raises:
         DataError: no traffic log, or fewer than `monitoring.min_requests` usable requests.
-        ArtifactError: the prepared data or the vectors are missing or do not fit together.
+        ArtifactError: the prepared data or the vectors are missing or do not fit together, or
+            (when all else is written) Evidently's workspace is damaged.
     """
     params = workspace.params
     traffic = read_traffic(workspace.traffic)
@@ -76,7 +79,7 @@ def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
     )  # fmt: skip
     tables = table_drift(workspace, items, _last_columns(out), alpha)
     quality = _quality(workspace, traffic, index)
-    columns = compare_columns(reference, current, alpha, out / "evidently.html")
+    columns, snapshot = compare_columns(reference, current, alpha, out / "evidently.html")
     drifted = [c["column"] for c in columns if c["drift"]]
     alarms = {
         "vectors": verdict.cause == "data",
@@ -98,9 +101,11 @@ def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
         "quality": None if quality is None else asdict(quality),
         "quality_words": "no feedback in the log." if quality is None else quality.words,
     }
-    _write(out, summary)
+    row = _write(out, summary)
     probe.write(out / "probe.safetensors", texts)
-    return {**summary, "webhook": _tell(workspace, summary)}
+    told = _tell(workspace, summary)
+    keep(workspace.operations / "evidently", workspace.root.name, snapshot, row)
+    return {**summary, "webhook": told}
 
 
 def _prepared(workspace: Workspace) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -160,7 +165,8 @@ def _vectors(verdict: VectorVerdict) -> dict[str, Any]:
     }
 
 
-def _write(out: Path, summary: dict[str, Any]) -> None:
+def _write(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """Write the reports; returns the row of the history."""
     vectors, quality = summary["vectors"] or {}, summary["quality"] or {"segments": []}
     everything = next(iter(quality["segments"]), None)
     row = {
@@ -192,6 +198,7 @@ def _write(out: Path, summary: dict[str, Any]) -> None:
     write_json(out / "summary.json", summary)
     with atomic_file(out / "summary.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return row
 
 
 def _tell(workspace: Workspace, summary: dict[str, Any]) -> dict[str, Any] | None:

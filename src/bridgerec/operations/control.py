@@ -14,7 +14,7 @@ from bridgerec.registry.current import live
 from bridgerec.registry.store import Store
 
 Say = Callable[[str], None]
-PORTS = {"prefect": 4200, "service": 3000, "evidently": 8000}
+PORTS = {"prefect": 4200, "service": 3000, "evidently": 8000, "reports": 8010}
 
 
 def up(workspace: Workspace, ports: Mapping[str, int] = PORTS, say: Say = print) -> State:
@@ -59,6 +59,7 @@ def _start_all(workspace: Workspace, ports: Mapping[str, int], state: State, say
         _one(workspace, known.service(workspace), chosen, state, around, say)
     if "evidently" in chosen:
         _one(workspace, known.evidently(workspace), chosen, state, around, say)
+    _one(workspace, known.reports(workspace), chosen, state, around, say)
 
 
 def _choose_ports(
@@ -78,6 +79,7 @@ def _choose_ports(
         wanted.append("evidently")
     else:
         say("Evidently is left out: its UI is not installed")
+    wanted.append("reports")
     chosen: dict[str, int] = {}
     for name in wanted:
         running = state.parts.get(name)
@@ -147,6 +149,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "prefect": known.prefect_server().well,
         "service": known.service(workspace).well,
         "evidently": known.evidently(workspace).well,
+        "reports": known.reports(workspace).well,
     }
     for name, part in state.parts.items():
         alive = state.alive(name)

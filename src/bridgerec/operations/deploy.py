@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from importlib.resources import as_file, files
 
 import httpx
 import yaml
@@ -10,13 +11,18 @@ import yaml
 from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError
 from bridgerec.operations.parts import POOL
+from bridgerec.pipeline.overrides import choices
 from bridgerec.runtime import file_hash
 
 
 def flows_hash(workspace: Workspace) -> str:
-    """Changes whenever the deployments or the flows' parameters may have."""
-    files = [workspace.root / "prefect.yaml", *sorted((workspace.root / "flows").glob("*.py"))]
-    return hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()
+    """Changes whenever the deployments, the flows' parameters or a form's choices may have."""
+    own, installed = workspace.root / "flows", files("bridgerec") / "flows"
+    with as_file(installed) as folder:
+        sources = [workspace.root / "prefect.yaml", *sorted(own.glob("*.py"))]
+        sources += sorted(folder.glob("*.py"))
+        told = [*map(file_hash, sources), repr(choices(workspace.root))]
+    return hashlib.sha256("".join(told).encode()).hexdigest()
 
 
 def deploy(

@@ -9,9 +9,10 @@ was taken in: it belongs to the version, so checking out an older one forgets wh
 import fcntl
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from bridgerec.config import Workspace
 from bridgerec.data.writers import Addition, write_with
 from bridgerec.errors import BridgeRecError, ConfigError
-from bridgerec.operations.news import News, find_news, read_marks, write_marks
+from bridgerec.operations.news import NO_ITEMS, Marks, News, find_news, read_marks, write_marks
 from bridgerec.pipeline.graph import Busy
 from bridgerec.pipeline.versions import add_version, held, version
 from bridgerec.registry.store import now
@@ -46,6 +47,14 @@ class Taken:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def and_then(self, later: "Taken") -> "Taken":
+        """Both as one."""
+        counts = {
+            name: dict(Counter(getattr(self, name)) + Counter(getattr(later, name)))
+            for name in ("rows", "items", "changed")
+        }
+        return Taken(self.before, later.after, **counts, left=later.left)
 
     @property
     def words(self) -> str:
@@ -75,26 +84,37 @@ def take_in(workspace: Workspace, say: Say = lambda _: None) -> Taken:
     """
     _check_places(workspace)
     with _alone(workspace):
-        stage = workspace.operations / "intake"
-        _recover(workspace, stage)
+        staged = Staged(workspace.operations / "intake", workspace.root)
+        finished = _recover(workspace, staged)
         before = version(workspace.root)
         news, marks = _look(workspace)
-        if news:
-            say(f"{sum(f.height for f in news.rows.values()):,} events are new")
-            _build(workspace, stage, news, marks)
-            _validate(workspace, stage, say)
-            _exchange(workspace, stage)
-            _record_version(workspace)
-            shutil.rmtree(stage, ignore_errors=True)
         counts = {
             name: {domain: frame.height for domain, frame in getattr(news, name).items()}
             for name in ("rows", "items", "changed")
         }
-        taken = Taken(before, version(workspace.root), **counts, left=news.left)
+        taken = Taken(before, before, **counts, left=news.left)
         if news:
-            _note(workspace, taken)
+            say(f"{sum(taken.rows.values()):,} events are new")
+            _build(workspace, staged, news, marks)
+            _validate(workspace, staged, say)
+            _exchange(workspace, staged, taken)
+            taken = _record(workspace, taken)
+            shutil.rmtree(staged.root, ignore_errors=True)
+        taken = taken if finished is None else finished.and_then(taken)
         say(taken.words)
         return taken
+
+
+@dataclass(frozen=True)
+class Staged(Workspace):
+    """The workspace `real` as it will be: with the next data/ under `root`."""
+
+    real: Path
+
+    def table(self, path: str) -> Path:
+        place = Path(os.path.normpath(self.real / path))
+        inside = place.is_relative_to(self.real / DATA)
+        return self.root / place.relative_to(self.real) if inside else place
 
 
 def _check_places(workspace: Workspace) -> None:
@@ -122,17 +142,20 @@ def _alone(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def _recover(workspace: Workspace, stage: Path) -> None:
-    """Finish, or take back, what a killed intake began."""
-    data, aside = workspace.root / DATA, stage / "old"
+def _recover(workspace: Workspace, staged: Staged) -> Taken | None:
+    """Finish, or take back, what a killed intake began; what was finished, if anything."""
+    data, aside = workspace.root / DATA, staged.root / "old"
     if not data.exists() and aside.exists():  # killed between the two renames of `_exchange`
         aside.rename(data)
-    if _pending(workspace).exists():
-        _record_version(workspace)
-    shutil.rmtree(stage, ignore_errors=True)
+    shutil.rmtree(staged.root, ignore_errors=True)
+    pending = _pending(workspace)
+    if not pending.exists():
+        return None
+    taken = _record(workspace, Taken(**read_json(pending)))
+    return taken if taken.after != taken.before else None
 
 
-def _look(workspace: Workspace) -> tuple[News, Any]:
+def _look(workspace: Workspace) -> tuple[News, Marks]:
     """What is new, and the marks of what was taken in before."""
     marks = read_marks(workspace.root / DATA / TAKEN)
     store = open_kept(workspace)
@@ -144,17 +167,13 @@ def _look(workspace: Workspace) -> tuple[News, Any]:
         store.close()
 
 
-def _build(workspace: Workspace, stage: Path, news: News, marks: Any) -> None:
-    """The next data/ in `stage`, with what else a workspace needs to be validated."""
-    stage.mkdir(parents=True)
+def _build(workspace: Workspace, staged: Staged, news: News, marks: Marks) -> None:
+    """The next data/, with what else a workspace needs to be validated."""
+    staged.root.mkdir(parents=True)
     for name in ("params.yaml", "expectations"):
-        (stage / name).symlink_to(workspace.root / name)
-    shutil.copytree(workspace.root / DATA, stage / DATA, copy_function=_link, symlinks=True)
-    data = workspace.params.data
-    if data.identities is not None and not (stage / data.identities).exists():
-        (stage / data.identities).parent.mkdir(parents=True, exist_ok=True)
-        (stage / data.identities).symlink_to(workspace.table(data.identities))
-    for name, domain in data.domains.items():
+        (staged.root / name).symlink_to(workspace.root / name)
+    shutil.copytree(workspace.root / DATA, staged.root / DATA, copy_function=_link, symlinks=True)
+    for name, domain in workspace.params.data.domains.items():
         if name in news.rows:
             addition = Addition(
                 news.rows[name],
@@ -162,20 +181,15 @@ def _build(workspace: Workspace, stage: Path, news: News, marks: Any) -> None:
                 domain=name,
                 unit=domain.timestamp_unit,
             )
-            _rewrite(stage / domain.interactions, addition)
+            _rewrite(staged.table(domain.interactions), addition)
         if name in news.items or name in news.changed:
-            changed = news.changed.get(name)
-            new = news.items.get(name)
-            some = new if new is not None else changed
-            assert some is not None
-            addition = Addition(
-                some if new is not None else some.clear(),
-                some.clear() if changed is None else changed,
-                columns=domain.item_columns,
-                domain=name,
+            items = news.items.get(name, NO_ITEMS)
+            changed = news.changed.get(name, NO_ITEMS)
+            _rewrite(
+                staged.table(domain.items),
+                Addition(items, changed, columns=domain.item_columns, domain=name),
             )
-            _rewrite(stage / domain.items, addition)
-    with atomic_file(stage / DATA / TAKEN) as path:
+    with atomic_file(staged.root / DATA / TAKEN) as path:
         write_marks(path, np.concatenate([marks, news.marks]))
 
 
@@ -194,38 +208,39 @@ def _rewrite(table: Path, addition: Addition) -> None:
             os.fsync(written.fileno())
 
 
-def _validate(workspace: Workspace, stage: Path, say: Say) -> None:
+def _validate(workspace: Workspace, staged: Staged, say: Say) -> None:
     from bridgerec.validation.run import validate
 
-    validate(Workspace(stage), say, workspace.reports / "intake" / "validation")
+    validate(staged, say, workspace.reports / "intake" / "validation")
 
 
-def _exchange(workspace: Workspace, stage: Path) -> None:
-    data = workspace.root / DATA
+def _exchange(workspace: Workspace, staged: Staged, taken: Taken) -> None:
+    data, new = workspace.root / DATA, staged.root / DATA
     with held(workspace.root, data):
-        _pending(workspace).touch()
+        write_json(_pending(workspace), taken.as_dict())
         try:
-            if not swap_folders(stage / DATA, data):
-                data.rename(stage / "old")
-                (stage / DATA).rename(data)
+            if not swap_folders(new, data):
+                data.rename(staged.root / "old")
+                new.rename(data)
         except OSError as error:
             raise BridgeRecError(
                 f"{data} cannot be replaced ({error}). It must be no mount point, and lie on one "
-                f"file system with {stage}."
+                f"file system with {staged.root}."
             ) from error
 
 
 def _pending(workspace: Workspace) -> Path:
-    """Says that data/ may have no version yet."""
-    return workspace.operations / "intake.pending"
+    """What was (or was about to be) taken in, until it has its version."""
+    return workspace.operations / "intake.json"
 
 
-def _record_version(workspace: Workspace) -> None:
-    add_version(workspace.root)
-    _pending(workspace).unlink(missing_ok=True)
-
-
-def _note(workspace: Workspace, taken: Taken) -> None:
+def _record(workspace: Workspace, taken: Taken) -> Taken:
+    """Give data/ its version, and note in the history how it came about."""
+    taken = replace(taken, after=add_version(workspace.root))
     path = workspace.reports / "intake" / "history.json"
     history = read_json(path) if path.is_file() else []
-    write_json(path, [*history, {"time": now(), **taken.as_dict()}])
+    noted = bool(history) and history[-1]["after"] == taken.after
+    if taken.after != taken.before and not noted:
+        write_json(path, [*history, {"time": now(), **taken.as_dict()}])
+    _pending(workspace).unlink(missing_ok=True)
+    return taken

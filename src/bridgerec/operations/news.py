@@ -34,6 +34,7 @@ ITEM = {
     "image": pl.String,
     "price": pl.Float64,
 }
+NO_ITEMS = pl.DataFrame(schema=ITEM)
 T = TypeVar("T")
 
 

@@ -19,6 +19,7 @@ TITLES = {
     "worker": "Prefect worker",
     "service": "service and console",
     "evidently": "Evidently",
+    "reports": "reports",
 }
 
 
@@ -96,6 +97,18 @@ def evidently(workspace: Workspace) -> Part:
         return [program, "ui", "--host", HOST, "--port", str(port), "--workspace", place]
 
     return Part("evidently", "--evidently-port", start, lambda url: _answers(f"{url}/api/version"))
+
+
+def reports(workspace: Workspace) -> Part:
+    """The pages under reports/, to which the flows' artifacts lead (a browser does not open files
+    from a page of Prefect)."""
+
+    def start(port: int) -> list[str]:
+        workspace.reports.mkdir(exist_ok=True)
+        place = ["--directory", str(workspace.reports)]
+        return [sys.executable, "-m", "http.server", str(port), "--bind", HOST, *place]
+
+    return Part("reports", "--reports-port", start, _answers)
 
 
 def _prefect(*words: str) -> list[str]:

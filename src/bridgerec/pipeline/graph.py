@@ -1,30 +1,36 @@
 """DVC's own graph, and one of its stages at a time: what the Prefect flow is made of."""
 
 import os
-import subprocess
-import sys
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from bridgerec.errors import BridgeRecError, ConfigError, GateRefused
+from bridgerec.pipeline.command import dvc
+from bridgerec.progress import PROGRESS
 
-BUSY = ("Unable to acquire lock", "it is being blocked by")  # DVC's lock, DVC's rwlock
-KEPT_LINES = 25
+NETWORK = (
+    *("Temporary failure in name resolution", "Connection reset by peer", "Connection refused"),
+    *("Connection aborted", "Read timed out", "Connection timed out", "Max retries exceeded"),
+    *("429 Client Error", "502 Server Error", "503 Server Error", "504 Server Error"),
+)
 REFUSED = f"bridgerec stage select, exited with {GateRefused.exit_code}"
+BUSY = ("Unable to acquire lock", "it is being blocked by")  # DVC's lock, DVC's rwlock
 
 
 class Busy(BridgeRecError):
     """Another DVC process holds the lock; trying again later helps."""
 
 
+class Unreachable(BridgeRecError):
+    """Another machine did not answer; trying again later may help."""
+
+
 def stages(root: Path) -> dict[str, set[str]]:
     """Every stage of the workspace with the stages that it depends on, from DVC's graph.
 
     The keys are addresses as `dvc repro` takes them in `root` (`embed`, `train@item_knn`), in an
-    order in which they can be run.  Tracked data (`*.dvc`) are not stages, and neither is what a
-    kept release brings along: the package's templates hold a `dvc.yaml` too.
+    order in which they can be run.  Tracked data (`*.dvc`) are not stages.
 
     Raises:
         ConfigError: there is no `dvc.yaml`, or DVC cannot read it.
@@ -40,12 +46,7 @@ def stages(root: Path) -> dict[str, set[str]]:
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph  # edges lead from a stage to what it needs
-            kept = (root / "releases").resolve()
-            names = {
-                s: _address(s, root)
-                for s in graph
-                if isinstance(s, PipelineStage) and not Path(s.path).is_relative_to(kept)
-            }
+            names = {s: _address(s, root) for s in graph if isinstance(s, PipelineStage)}
             found = {
                 name: {names[d] for d in graph.successors(stage) if d in names}
                 for stage, name in sorted(names.items(), key=lambda pair: pair[1])
@@ -88,6 +89,40 @@ def needed(graph: dict[str, set[str]], wanted: list[str] | None) -> dict[str, se
     return {stage: before for stage, before in graph.items() if stage in kept}
 
 
+def changed(root: Path) -> set[str]:
+    """The stages of which DVC sees that something changed; those that need them may follow.
+
+    Where DVC cannot tell, because another process holds its lock, all of them.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            names = {s.addressing: _address(s, root) for s in repo.index.stages if s.cmd}
+            found = repo.status()
+            return {names[told] for told in found if told in names}
+    except LockError:
+        return set(stages(root))
+    except DvcException as error:
+        raise ConfigError(f"{root}: DVC cannot tell what changed: {error}") from error
+
+
+def with_searches(
+    graph: dict[str, set[str]], candidates: Iterable[str], prefix: str
+) -> dict[str, set[str]]:
+    """The graph with a node `PREFIXcandidate` before the training of each of them that it has."""
+    found: dict[str, set[str]] = {}
+    wanted = {f"train@{candidate}": f"{prefix}{candidate}" for candidate in candidates}
+    for stage, before in graph.items():
+        if stage in wanted:
+            found[wanted[stage]] = set(before)
+            before = {*before, wanted[stage]}
+        found[stage] = before
+    return found
+
+
 def reproduce(
     root: Path, stage: str, say: Callable[[str], None] = print, force: bool = False
 ) -> None:
@@ -96,41 +131,26 @@ def reproduce(
     Raises:
         Busy: another DVC process holds the lock.
         GateRefused: it is the gate's stage, and nobody may be released.
+        Unreachable: the network failed the stage.
         BridgeRecError: the stage failed; the message ends with the stage's own last lines.
     """
-    # `bridgerec` and `dvc` of this environment, whether or not it is activated
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] * force), stage],
-        cwd=root,
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "true"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+    code, output = dvc(
+        root,
+        "repro",
+        "--single-item",
+        *(["--force"] * force),
+        stage,
+        say=say,
+        around={PROGRESS: "1"},
     )
-    last: deque[str] = deque(maxlen=KEPT_LINES)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if text := line.rstrip():
-                last.append(text)
-                say(text)
-        code = process.wait()
-    finally:
-        if process.poll() is None:  # the flow was cancelled
-            process.terminate()
-            process.wait()
     if code == 0:
         return
-    output = "\n".join(last)
     if any(sign in output for sign in BUSY):
         raise Busy(f"stage {stage}: another DVC process is at work in {root}; try again later.")
     if REFUSED in output:
         raise GateRefused(f"stage {stage}: nothing may be released. Its last lines:\n{output}")
-    raise BridgeRecError(
+    kind = Unreachable if any(sign in output for sign in NETWORK) else BridgeRecError
+    raise kind(
         f"stage {stage} failed in {root}. Correct the cause and run again; what finished is kept. "
         f"Its last lines:\n{output}"
     )

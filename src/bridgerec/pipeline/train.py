@@ -7,6 +7,7 @@ from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Split
 from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.models.base import build
+from bridgerec.progress import bar
 from bridgerec.runtime import atomic_folder, read_json
 
 
@@ -18,11 +19,15 @@ def train(workspace: Workspace, name: str, say: Callable[[str], None]) -> None:
     images = read_images(workspace, len(catalogue))
     random = build(name, params.models[name]).random
     with atomic_folder(workspace.candidate(name)) as folder:
-        for split_name in read_json(workspace.prepared / "splits.json"):
-            split = Split.read(workspace.prepared, split_name, catalogue)
-            training = replace(split.training(), vectors=vectors, images=images)
-            for i in range(params.evaluation.seeds if random else 1):
-                say(f"{name} on {split_name}" + (f", seed {i}" if random else ""))
-                candidate = build(name, params.models[name], params.seed + i)
-                candidate.train(training)
-                candidate.save(folder / split_name / f"seed-{i}")
+        names = read_json(workspace.prepared / "splits.json")
+        seeds = params.evaluation.seeds if random else 1
+        with bar(f"{name}: models trained", len(names) * seeds, terminal=False) as advance:
+            for split_name in names:
+                split = Split.read(workspace.prepared, split_name, catalogue)
+                training = replace(split.training(), vectors=vectors, images=images)
+                for i in range(seeds):
+                    say(f"{name} on {split_name}" + (f", seed {i}" if random else ""))
+                    candidate = build(name, params.models[name], params.seed + i)
+                    candidate.train(training)
+                    candidate.save(folder / split_name / f"seed-{i}")
+                    advance(1)

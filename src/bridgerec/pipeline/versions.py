@@ -1,13 +1,11 @@
 """DVC's version of data/: reading it, making the next one, and holding others off meanwhile."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bridgerec.errors import BridgeRecError, ConfigError
+from bridgerec.pipeline.command import dvc
 from bridgerec.pipeline.graph import BUSY, Busy
 
 RECORD = "data.dvc"
@@ -33,20 +31,11 @@ def add_version(root: Path) -> str:
     """
     if version(root) is None:
         (root / RECORD).unlink(missing_ok=True)  # DVC refuses to replace a damaged one
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "add", "--quiet", "data"],
-        cwd=root,
-        env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "true"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    said = (done.stdout + done.stderr).strip()
-    if done.returncode and any(sign in said for sign in BUSY):
+    code, said = dvc(root, "add", "--quiet", "data", say=lambda _: None)
+    if code and any(sign in said for sign in BUSY):
         raise Busy(f"another DVC process is at work in {root}; try again later.")
     made = version(root)
-    if done.returncode or made is None:
+    if code or made is None:
         raise BridgeRecError(
             f"DVC could not record the new version of {root / 'data'}. The rows are in it; correct "
             f"the cause and say `bridgerec intake` again. DVC said:\n{said}"

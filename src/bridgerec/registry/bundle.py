@@ -67,6 +67,8 @@ def write_bundle(
     }
     if "timestamp" in rows.columns:
         stored["timestamp"] = rows["timestamp"].to_numpy().astype(np.int64)
+    if "event_kind" in rows.columns:
+        stored["event_kind"] = rows["event_kind"].to_numpy()
     save_file(stored, folder / "histories.safetensors")
     write_words(workspace, folder)
     write_pictures(workspace, folder)
@@ -78,8 +80,21 @@ def write_bundle(
     hashes = {name: file_hash(folder / name) for name in PARTS if (folder / name).exists()}
     write_json(
         folder / "manifest.json",
-        {"release": dossier["release"], "sha256": hashes, "service": service, "champion": champion},
+        {
+            "release": dossier["release"],
+            "sha256": hashes,
+            "service": service,
+            "champion": champion,
+            "event_kinds": _event_kinds(workspace),
+        },
     )
+
+
+def _event_kinds(workspace: Workspace) -> dict[str, float]:
+    """What each kind of event weighs, by the order of their numbers."""
+    split = next(iter(read_json(workspace.prepared / "splits.json").values()))
+    weights = workspace.params.prepare.event_weights
+    return {kind: weights.get(kind, 1.0) for kind in split.get("event_kinds", ())}
 
 
 def check_bundle(folder: Path) -> dict[str, Any]:

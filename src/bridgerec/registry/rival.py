@@ -6,7 +6,7 @@ matter of time: there only those count whose rows were hidden from these models 
 since.  The models answer as they stand; items that came since then are below all that they know.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class AsItStands:
     old: Catalogue
     new: Catalogue
     same: bool
+    event_kinds: tuple[str, ...] = ()  # today's
 
     def block(self, target: str) -> slice:
         return self.new.block(target)
@@ -52,18 +53,25 @@ class AsItStands:
         """Scores of today's items of the target, (batch, items)."""
         place = self._places()
         known = histories.where(place[histories.items] >= 0)
-        asked = Histories(
-            known.indptr,
-            place[known.items].astype(np.int32),
-            known.weights,
-            known.timestamp,
-            known.asked,
+        asked = replace(
+            known,
+            items=place[known.items].astype(np.int32),
+            event_kind=self._kinds(known.event_kind),
+            wanted=self._kinds(known.wanted),
         )
         own = self.model.score(asked, target)
         inside = place[self.new.block(target)]
         scores = np.repeat(own.min(axis=1, keepdims=True) - 1, len(inside), axis=1)
         scores[:, inside >= 0] = own[:, inside[inside >= 0] - self.old.block(target).start]
         return scores.astype(np.float32)
+
+    def _kinds(self, kinds: NDArray[np.int8] | None) -> NDArray[np.int8] | None:
+        """Today's kinds of events as the model numbers them; -1 for those it does not know."""
+        if kinds is None:
+            return None
+        own = {name: i for i, name in enumerate(self.model.event_kinds)}
+        place = np.array([*(own.get(k, -1) for k in self.event_kinds), -1], dtype=np.int8)
+        return place[kinds]
 
     def _places(self) -> NDArray[np.int64]:
         """For each of today's items its index in the old catalogue, or -1."""
@@ -126,7 +134,8 @@ def _rival(
     hashes = read_json(workspace.prepared / "splits.json")
     same = hashes[split]["hash"] == release.dossier["split_hashes"].get(split)
     same = same and old.fingerprint == catalogue.fingerprint
-    return AsItStands(load(folder / name), old, catalogue, same), folder
+    kinds = tuple(hashes[split].get("event_kinds", ()))
+    return AsItStands(load(folder / name), old, catalogue, same, kinds), folder
 
 
 def _unseen(

@@ -10,6 +10,7 @@ from bridgerec import __version__
 from bridgerec.serving import problems
 from bridgerec.serving.canary import canary_routes
 from bridgerec.serving.live import Live
+from bridgerec.serving.openapi import describe
 from bridgerec.serving.routes import (
     about,
     console,
@@ -31,6 +32,7 @@ def make_app(live: Callable[[], Live]) -> FastAPI:
         app.include_router(module.router(live))
     app.include_router(canary_routes(lambda: live().releases))
     app.include_router(console.router())
+    describe(app)
     app.router.routes[:0] = hot.routes(live)  # before FastAPI's own
     app.mount("/", nothing, name="nothing")
     return app

@@ -7,6 +7,7 @@ pay for it, and one that cannot load it answers everything else.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 AGAIN = 60  # seconds until loading is tried again after it failed
+AT_ONCE = 8  # items of another release's space that one request embeds again
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class Embedder:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._loading: Future[tuple[TextEncoder, Whitening]] | None = None
         self._failed = 0.0
+        self._scripts: Counter[str] | None = None  # of the vocabulary
 
     @property
     def space(self) -> str:
@@ -75,11 +78,24 @@ class Embedder:
             self._failed = time.monotonic()
             raise
 
-    async def _ready(self) -> "tuple[TextEncoder, Whitening]":
+    @property
+    def started(self) -> bool:
+        """Whether somebody has asked for the encoder."""
+        return self._loading is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether words can be embedded without waiting for the encoder."""
+        loading = self._loading
+        return loading is not None and loading.done() and loading.exception() is None
+
+    async def _ready(self, patience: float | None = None) -> "tuple[TextEncoder, Whitening]":
         waiting = asyncio.wrap_future(self.start())
         # a failure after the wait is told to the next request
         waiting.add_done_callback(lambda f: None if f.cancelled() else f.exception())
-        done, _ = await asyncio.wait([waiting], timeout=self.patience)
+        done, _ = await asyncio.wait(
+            [waiting], timeout=self.patience if patience is None else patience
+        )
         if not done:
             raise Unavailable(
                 "the text encoder is still being loaded", "Send it again in a few seconds.", 5
@@ -109,6 +125,28 @@ class Embedder:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, compute)
 
+    async def unread(self, text: str) -> str | None:
+        """Why the encoder cannot read a text; None: it can.
+
+        Raises:
+            Unavailable: the encoder cannot be loaded (yet).
+        """
+        encoder, _ = await self._ready()
+        if text.isascii():
+            return None
+
+        def look() -> str | None:
+            from bridgerec.encoders.scripts import unread, vocabulary
+
+            if self._scripts is None:
+                self._scripts = vocabulary(encoder.loaded()[0])
+            return unread(text, self._scripts)
+
+        strange = await asyncio.get_running_loop().run_in_executor(self._pool, look)
+        if strange is None:
+            return None
+        return f"this release's text encoder has not learnt to read {strange}"
+
     def text_of(self, item: NewItem) -> str:
         """The text of an item, put together as that of the catalogue's items."""
         from bridgerec.encoders.text import item_texts
@@ -119,33 +157,43 @@ class Embedder:
         )
         return item_texts(row, fields, self.record["max_characters"])[0]
 
-    async def embedded(self, item: NewItem) -> NewItem:
-        """The item with its vector, as float16 bytes.
+    async def embedded(self, item: NewItem, patience: float | None = None) -> NewItem:
+        """The item with its vector, as float16 bytes; `patience`: another one than everybody's.
 
         Raises:
             Unavailable: the encoder cannot be loaded (yet).
         """
-        await self._ready()  # first: without a record there is no text either
+        await self._ready(patience)  # first: without a record there is no text either
         number = np.array([self.record["domains"].index(item.domain)])
         vector = (await self.vectors([self.text_of(item)], number))[0]
         return replace(item, space=self.space, vector=vector.astype(np.float16).tobytes())
 
-    async def vectors_of(self, items: Sequence[NewItem]) -> tuple[list[bool], list[Floats]]:
-        """Vectors of stored items, and which of them have one: those of another release's space
-        are embedded again, and left out where that is impossible."""
-        usable, found = [], []
+    async def vectors_of(self, items: Sequence[NewItem]) -> list[Floats | None]:
+        """Vectors of stored items, in order; None where there can be none.
+
+        Those of another release's space are embedded again, a few at a time: the list is shorter
+        than `items` where the rest has to wait for that, or for the encoder.
+        """
+        found: list[Floats | None] = []
+        foreign = 0
         for item in items:
-            try:
-                known = item if item.space == self.space else await self.embedded(item)
-            except Unavailable as error:
-                log.warning(
-                    "the added item %s/%s is left out: %s", item.domain, item.item_id, error
-                )
-                usable.append(False)
-                continue
-            usable.append(True)
-            found.append(np.frombuffer(known.vector, dtype=np.float16).astype(np.float32))
-        return usable, found
+            known: NewItem | None = item
+            if item.space != self.space:
+                foreign += 1
+                if foreign > AT_ONCE:
+                    break
+                try:
+                    known = await self.embedded(item, patience=0)
+                except Unavailable as error:
+                    if error.retry_after is not None:  # it is on its way
+                        break
+                    known = None
+                    log.warning(
+                        "the added item %s/%s is left out: %s", item.domain, item.item_id, error
+                    )
+            vector = None if known is None else np.frombuffer(known.vector, dtype=np.float16)
+            found.append(None if vector is None else vector.astype(np.float32))
+        return found
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,7 @@
 """One worker's parts: the release, the store, the log, the encoder; what the routes work with."""
 
 import asyncio
+from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -8,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from bridgerec.runtime import read_json
 from bridgerec.serving.batching import Batcher
 from bridgerec.serving.canary import Releases
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.problems import Unavailable
 from bridgerec.serving.ranker import Question, Recommender, Wish
-from bridgerec.serving.schemas import RecommendRequest, targets_of
+from bridgerec.serving.schemas import RecommendRequest, SearchRequest, targets_of
 from bridgerec.serving.scoring import Score, answer
 from bridgerec.serving.state import NewItem, Store, View
 from bridgerec.serving.traffic import TrafficLog
 
 NO_STORE = "Set BRIDGEREC_STATE to a folder or a redis:// address, or start with `bridgerec serve`."
+
+UNREAD = "the words were not used"  # how the note begins
 
 
 @dataclass(frozen=True)
@@ -30,18 +34,12 @@ class Given:
     history: list[list[str]]
 
 
-def _opened(folder: Path) -> Recommender:
-    recommender = Recommender.open(folder)
-    recommender.warm()
-    return recommender
-
-
 @dataclass
 class Live:
-    """A worker; `store` and `log` are None where none is configured."""
+    """A worker that began with one release; `store` and `log` are None where none is configured."""
 
-    recommender: Recommender
-    embedder: Embedder
+    began: Recommender
+    embedder: Embedder  # of that release
     store: Store | None = None
     log: TrafficLog | None = None
     score: Score = field(default_factory=Batcher)
@@ -49,9 +47,44 @@ class Live:
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
+        self._embedders = {self.began.folder: self.embedder}
         self.releases: Releases[Recommender] = Releases(
-            self.recommender, _opened, self.control, shadowed=partial(self._log, shadow=True)
+            self.began, self._open, self.control, shadowed=partial(self._log, shadow=True)
         )
+
+    @property
+    def recommender(self) -> Recommender:
+        """The release that answers now.  Ask once per request: soon it may be another one."""
+        return self.releases.main
+
+    def _open(self, folder: Path) -> Recommender:
+        """A release to go over to or to try, ready to answer; in a thread.
+
+        Raises:
+            ArtifactError: a part is missing, was changed, or model and catalogue differ.
+        """
+        loaded = self.releases.loaded()
+        release = read_json(folder / "manifest.json").get("release")
+        for known in loaded:
+            if known.release == release and known.folder.resolve() == folder.resolve():
+                return known
+        recommender = Recommender.open(folder)
+        recommender.warm()
+        kept = {known.folder for known in loaded}
+        self._embedders = {f: e for f, e in self._embedders.items() if f in kept}
+        if any(embedder.started for embedder in self._embedders.values()):
+            # words are in use here: they shall not have to wait for another encoder
+            wait([self.embedder_of(recommender).start()])
+        return recommender
+
+    def embedder_of(self, recommender: Recommender) -> Embedder:
+        """What embeds words for a release; releases of the same encoder and space share it."""
+        found = self._embedders.get(recommender.folder)
+        if found is None:
+            found = Embedder(recommender.folder, self.embedder.patience)
+            same = (e for e in self._embedders.values() if e.record and e.record == found.record)
+            found = self._embedders[recommender.folder] = next(same, found)
+        return found
 
     def kept(self) -> Store:
         """The store.
@@ -78,32 +111,57 @@ class Live:
         shelf = recommender.shelf
         new = [(number, item) for number, item in items if number > shelf.seen]
         known = [row for row in new if row[1].domain in shelf.index]
-        usable, vectors = await self.embedder.vectors_of([item for _, item in known])
-        kept = [row for row, good in zip(known, usable, strict=True) if good]
-        shelf.take(kept, vectors)
-        # those that cannot be placed are not asked for again
-        shelf.seen = max([shelf.seen, *(number for number, _ in new)])
+        vectors = await self.embedder_of(recommender).vectors_of([item for _, item in known])
+        for row, vector in zip(known, vectors, strict=False):
+            if vector is not None:
+                shelf.take([row], [vector])
+            shelf.seen = row[0]
+        if len(vectors) == len(known):  # those that cannot be placed are not asked for again
+            shelf.seen = max([shelf.seen, *(number for number, _ in new)])
 
     async def recommend(
-        self, request: RecommendRequest, request_id: str, wish: Wish | None = None
+        self, request: RecommendRequest, request_id: str, search: SearchRequest | None = None
     ) -> dict[str, Any]:
-        """Answer one request with all that is known now, and log it.  Wishes go to the release
-        itself: their vectors are of its encoder's space."""
-        if wish is not None or request.wish is not None:
-            given = await self._answer(self.recommender, request, request_id, wish)
-        else:
-            given = await self.releases.ask_async(
-                request.user_id or request_id, lambda r: self._trial(r, request, request_id)
-            )
+        """Answer one request with all that is known now, and log it; `search` is where it comes
+        from, if somebody searched.
+
+        Raises:
+            Unavailable: the words of a search cannot be read (yet).
+            ConfigError: a target is unknown, or k or the history is too long.
+        """
+        words = search is not None or request.wish is not None
+
+        async def ask(recommender: Recommender) -> Given:
+            if words and recommender is not self.recommender:
+                embedder = self.embedder_of(recommender)
+                if not embedder.ready:  # nobody waits for the encoder of a trial
+                    embedder.start()
+                    recommender = self.recommender
+            # who says what they want gets the best first
+            return await self._sound(recommender, request, request_id, search, not words)
+
+        async def shadow(recommender: Recommender) -> Given | None:
+            if words:
+                return None
+            # as it would rank: estimates compare that with what chance has shown
+            return await self._sound(recommender, request, request_id, None, False)
+
+        given = await self.releases.ask_async(request.user_id or request_id, ask, shadow)
         self._log(given)
         return given.answer
 
-    async def _trial(
-        self, recommender: Recommender, request: RecommendRequest, request_id: str
+    async def _sound(
+        self,
+        recommender: Recommender,
+        request: RecommendRequest,
+        request_id: str,
+        search: SearchRequest | None,
+        chance: bool,
     ) -> "Given":
-        given = await self._answer(recommender, request, request_id, None)
-        if recommender is not self.recommender and "fallback" in given.answer["routes"].values():
-            raise RuntimeError("the second release fell back")
+        """An answer; of another release than the first one only by its own models."""
+        given = await self._answer(recommender, request, request_id, search, chance)
+        if recommender is not self.releases.began and "fallback" in given.answer["routes"].values():
+            raise RuntimeError(f"release {recommender.release} fell back")
         return given
 
     async def _answer(
@@ -111,27 +169,45 @@ class Live:
         recommender: Recommender,
         request: RecommendRequest,
         request_id: str,
-        wish: Wish | None,
+        search: SearchRequest | None,
+        chance: bool,
     ) -> "Given":
         recommender.check(request.target, request.k, request.history)
+        wish, more = await self._said(recommender, request, search)
         person = None
         if request.user_id is not None:
             person = recommender.people.person(request.user_domain, request.user_id)
         view = await self.look(recommender, person)
         question = recommender.ask(request, view, request_id)
-        notes = question.notes
-        if wish is None and request.wish is not None:
-            try:
-                wish = await self.wish(recommender, request.wish, request.target, 0.5)
-            except Unavailable as error:
-                notes = (*notes, f"the wish was not used: {error}")
-        question = replace(question, wish=wish, notes=notes)
+        question = replace(question, wish=wish, notes=(*question.notes, *more), chance=chance)
         limit = recommender.service["model_seconds"]
         found, asked = await answer(recommender, question, self.score, limit)
         return Given(found, request.k, self._history(recommender, asked))
 
-    def _log(self, given: "Given", shadow: bool = False) -> None:
-        if self.log is not None:
+    async def _said(
+        self, recommender: Recommender, request: RecommendRequest, search: SearchRequest | None
+    ) -> tuple[Wish | None, tuple[str, ...]]:
+        """What the person said, and notes on it.
+
+        Raises:
+            Unavailable: the words of a search cannot be read (yet).
+        """
+        text = request.wish if search is None else search.text
+        if text is None:
+            return None, ()
+        try:
+            strange = await self.embedder_of(recommender).unread(text)
+            if strange is not None:  # its vector would be of unknown pieces, not of a meaning
+                return None, (f"{UNREAD}: {strange}",)
+            share = 0.5 if search is None else search.personal
+            return await self.wish(recommender, text, request.target, share), ()
+        except Unavailable as error:
+            if search is not None:
+                raise
+            return None, (f"the wish was not used: {error}",)
+
+    def _log(self, given: "Given | None", shadow: bool = False) -> None:
+        if self.log is not None and given is not None:
             self.log.add(given.answer, given.k, given.history, shadow)
 
     async def wish(
@@ -144,7 +220,9 @@ class Live:
         """
         targets = targets_of(target)
         numbers = [recommender.shelf.catalogue.domains.index(t) for t in targets]
-        vectors = await self.embedder.vectors([text] * len(targets), np.array(numbers))
+        vectors = await self.embedder_of(recommender).vectors(
+            [text] * len(targets), np.array(numbers)
+        )
         return Wish(dict(zip(targets, vectors, strict=True)), personal)
 
     def _history(self, recommender: Recommender, question: Question) -> list[list[str]]:
@@ -155,7 +233,7 @@ class Live:
 
     def close(self) -> None:
         """Write what waits, let go of files and threads."""
-        parts: list[Any] = [self.store, self.log, self.embedder, self.score]
+        parts: list[Any] = [self.store, self.log, *self._embedders.values(), self.score]
         for part in parts:
             close = getattr(part, "close", None)
             if close is not None:

@@ -1,8 +1,9 @@
 """Who asks, and what the person's history is: the release's, what came since, and what was sent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +27,42 @@ class Past:
         return len(self.items)
 
 
-def history(entries: Sequence[tuple[int, int]], now: int | None) -> Histories:
-    """One row for a model from (catalogue item, time), oldest first; no entry is newer than
-    `now`, the moment of the question."""
-    rows = Histories.of([[item for item, _ in entries]])
+class Entry(NamedTuple):
+    """An item of a history, when it was met, and the number of the kind of event, or -1."""
+
+    item: int
+    time: int
+    kind: int = -1
+
+
+def history(entries: Sequence[Entry], now: int | None) -> Histories:
+    """One row for a model from entries of the catalogue, oldest first; none is newer than `now`,
+    the moment of the question."""
+    kinds = np.array([e.kind for e in entries], dtype=np.int8)
+    rows = replace(
+        Histories.of([[e.item for e in entries]]), event_kind=kinds if (kinds >= 0).any() else None
+    )
     if now is None:
         return rows
-    time = np.array([min(time, now) for _, time in entries], dtype=np.int64)
+    time = np.array([min(e.time, now) for e in entries], dtype=np.int64)
     return replace(rows, timestamp=time, asked=np.array([now]))
 
 
 @dataclass(frozen=True)
 class People:
-    """`stored` holds everybody's packaged history, row by user index."""
+    """`stored` holds everybody's packaged history, row by user index; `kinds` the kinds of events
+    in the order of their numbers, and what each weighs."""
 
     stored: Histories
     user_index: dict[str, int]
     account_index: dict[tuple[str, str], int]
     names: Sequence[str] = field(repr=False)
+    kinds: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def kind_index(self) -> dict[str, int]:
+        """The number of each kind of event."""
+        return {name: number for number, name in enumerate(self.kinds)}
 
     @cached_property
     def sorted_names(self) -> list[str]:
@@ -67,13 +86,15 @@ class People:
         row = self.row(user_domain, user_id)
         return user_id if row is None else self.names[row]
 
-    def packaged(self, row: int | None) -> list[tuple[int, int]]:
-        """The release's history of a person, as (item, time), oldest first."""
+    def packaged(self, row: int | None) -> list[Entry]:
+        """The release's history of a person, oldest first."""
         if row is None:
             return []
         stored = self.stored.batch(row, row + 1)
         time = stored.items * 0 if stored.timestamp is None else stored.timestamp
-        return list(zip(stored.items.tolist(), time.tolist(), strict=True))
+        kind = stored.items * 0 - 1 if stored.event_kind is None else stored.event_kind
+        columns = (column.tolist() for column in (stored.items, time, kind))
+        return [Entry(*told) for told in zip(*columns, strict=True)]
 
     def past(
         self,
@@ -86,43 +107,48 @@ class People:
         """What is known of a person, by one clock: nothing is newer than the release's newest
         entry, because models know of no later moment; the order of what is newer stays."""
         now, notes = self.clock, []
-        entries: list[tuple[int, int]] = []
+        entries: list[Entry] = []
         if user_id is not None:
             row = self.row(user_domain, user_id)
             if not view.forgotten:
                 entries = self.packaged(row)
             if (row is None or view.forgotten) and not view.events:
                 notes.append("this user id is not known; only the history sent is used")
-        live = [(shelf.index.get(e.domain, {}).get(e.item_id), e.timestamp) for e in view.events]
-        entries += [(item, time) for item, time in live if item is not None]
+        live = [(shelf.index.get(e.domain, {}).get(e.item_id), e) for e in view.events]
+        entries += [Entry(i, e.timestamp, self._kind(e.kind)) for i, e in live if i is not None]
         if now is not None:
-            entries.sort(key=lambda entry: entry[1])  # stable: equal times stay in order
+            entries.sort(key=lambda entry: entry.time)  # stable: equal times stay in order
         found = [(shelf.index.get(h.domain, {}).get(h.item_id), h) for h in sent]
         unknown = sum(item is None for item, _ in found)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
-        entries += [(i, h.timestamp or now or 0) for i, h in found if i is not None]
-        once = _newest(entries)
+        entries += [
+            Entry(i, h.timestamp or now or 0, self._kind(h.kind)) for i, h in found if i is not None
+        ]
+        once = self._newest(entries)
         return Past(
-            np.array([item for item, _ in once], dtype=np.int64),
+            np.array([entry.item for entry in once], dtype=np.int64),
             self._for_models(shelf, once, now),
             tuple(notes),
         )
 
-    def _for_models(
-        self, shelf: Shelf, entries: list[tuple[int, int]], now: int | None
-    ) -> Histories:
+    def _kind(self, name: str | None) -> int:
+        return -1 if name is None else self.kind_index.get(name, -1)
+
+    def _for_models(self, shelf: Shelf, entries: list[Entry], now: int | None) -> Histories:
         n = len(shelf.catalogue)
-        if any(item >= n for item, _ in entries):
-            entries = _newest(
-                (i if i < n else shelf.added.stand_in(i), time) for i, time in entries
+        if any(entry.item >= n for entry in entries):
+            entries = self._newest(
+                e if e.item < n else e._replace(item=shelf.added.stand_in(e.item)) for e in entries
             )
         return history(entries, now)
 
-
-def _newest(entries: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Each item once, at its newest place."""
-    found: dict[int, int] = {}
-    for item, time in reversed(list(entries)):
-        found.setdefault(item, time)
-    return [*found.items()][::-1]
+    def _newest(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Each item once, at its newest place, with its weightiest kind of event."""
+        weights = [*self.kinds.values(), -np.inf]  # -1 is the last: of unknown kind
+        found: dict[int, Entry] = {}
+        for entry in reversed(list(entries)):
+            kept = found.setdefault(entry.item, entry)
+            if weights[entry.kind] > weights[kept.kind]:
+                found[entry.item] = kept._replace(kind=entry.kind)
+        return [*found.values()][::-1]

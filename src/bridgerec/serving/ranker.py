@@ -21,9 +21,11 @@ from bridgerec.models.scores import standardised
 from bridgerec.registry.bundle import check_bundle
 from bridgerec.runtime import read_json
 from bridgerec.serving.batching import Job, Wanted, answer_all
+from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.finishing import Finishing
-from bridgerec.serving.people import Past, People, history
+from bridgerec.serving.people import Entry, Past, People, history
+from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.problems import new_id
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.schemas import Filters, RecommendRequest, Route, targets_of
@@ -67,6 +69,7 @@ class Question:
     parts: tuple[Part, ...]
     wish: Wish | None = None
     notes: tuple[str, ...] = ()
+    chance: bool = False  # whether `service.exploration` may change the order
 
 
 @dataclass
@@ -82,8 +85,10 @@ class Recommender:
     shelf: Shelf
     folder: Path = field(default_factory=Path)
     finishing: Finishing = field(init=False)
+    chance: Chance | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.chance = Chance.of(self.service.get("exploration"))
         self.finishing = Finishing(self.shelf, self.service)
 
     @classmethod
@@ -108,9 +113,11 @@ class Recommender:
             user_index={user: i for i, user in enumerate(users)},
             account_index={(d, a): user for d, a, user in accounts.iter_rows()},
             names=users,
+            kinds=manifest.get("event_kinds", {}),
         )
         born = first_met(people.stored, len(catalogue))
-        shelf = Shelf(catalogue, folder / "vectors.safetensors", born, folder / "pictures.zip")
+        pictures = Pictures(folder / "pictures.zip", manifest["release"])
+        shelf = Shelf(catalogue, folder / "vectors.safetensors", born, pictures)
         return cls(
             release=manifest["release"],
             dossier=read_json(folder / "dossier.json"),
@@ -124,7 +131,7 @@ class Recommender:
 
     def warm(self) -> None:
         """Ask every model once, so that no request waits for what they load on first use."""
-        asked = history([(0, 0)], self.people.clock)
+        asked = history([Entry(0, 0)], self.people.clock)
         for model in set(self.models.values()):
             for target in self.shelf.catalogue.domains:
                 model.score(asked, target)
@@ -148,23 +155,44 @@ class Recommender:
         """Find the person, the history and the route to each target.
 
         Raises:
-            ConfigError: a target is unknown, or k or the history is too long.
+            ConfigError: a target or kind is unknown, or k or the history is too long.
         """
         self.check(request.target, request.k, request.history)
+        wanted = self._kind(request.kind)
         past = self.people.past(
             self.shelf, view, request.history, request.user_domain, request.user_id
         )
         asked, longest = past.histories, self.service["max_history"]
         if len(asked.items) > longest:
             asked = asked.last(longest)
+        if wanted is not None:
+            asked = replace(asked, wanted=np.array([wanted], dtype=np.int8))
         domains = self.shelf.domains
         inside = {domains[item] for item in past.items.tolist()}
         parts = []
         for target in targets_of(request.target):
             route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
+        notes = past.notes
+        if wanted is not None:
+            deaf = dict.fromkeys(p.name for p in parts if not p.model.tells_kinds)
+            notes += tuple(
+                f"{n} does not tell kinds of events apart; `kind` is ignored" for n in deaf
+            )
         request_id = request_id or new_id()
-        return Question(request, request_id, past, tuple(parts), notes=past.notes)
+        return Question(request, request_id, past, tuple(parts), notes=notes)
+
+    def _kind(self, kind: str | None) -> int | None:
+        """The number of a kind of event.
+
+        Raises:
+            ConfigError: the release knows no such kind.
+        """
+        known = self.people.kind_index
+        if kind is not None and kind not in known:
+            kinds = f"the kinds are {list(known)}" if known else "its tables have no kinds"
+            raise ConfigError(f"unknown kind of event {kind!r}; {kinds}")
+        return None if kind is None else known[kind]
 
     def jobs(self, question: Question) -> list[Job]:
         """What the models are asked: short lists where nothing that follows needs all scores."""
@@ -179,7 +207,7 @@ class Recommender:
         if question.wish is not None or request.allow or request.filters != NO_FILTERS:
             return None
         hidden = np.array(self._hidden(question, part), dtype=np.int64)
-        k = self.finishing.wanted(request.k, request.diversity)
+        k = self.finishing.wanted(self._length(question), request.diversity)
         return Wanted(k, hidden, self.shelf.added.borrowed(part.target))
 
     def _hidden(self, question: Question, part: Part) -> list[int]:
@@ -217,16 +245,17 @@ class Recommender:
         from its short list."""
         request, parts, notes = question.request, question.parts, [*question.notes]
         lists = [self._rank(question, p, scores[p.target], len(parts) > 1) for p in parts]
-        order = merge(lists, request.k)
+        order = merge(lists, self._length(question))
         if len(order) < request.k:
             notes.append(f"only {len(order)} items are left after exclusions")
+        order, chances, drawn = self._drawn(question, lists, order)
         items = []
         for number, (part, ranked) in enumerate(zip(parts, lists, strict=True)):
-            places = [(rank, i) for rank, (n, i) in enumerate(order) if n == number]
+            places = [(rank, i) for rank, (n, i) in enumerate(order[: request.k]) if n == number]
             if not places:
                 continue
             which = [i for _, i in places]
-            chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved)
+            chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved + drawn)
             told: list[Any] = [None] * len(which)
             if request.explain:
                 told = self.finishing.explain(
@@ -235,7 +264,8 @@ class Recommender:
             for (rank, i), why in zip(places, told, strict=True):
                 shown = self.shelf.show(int(ranked.items[i]))
                 score = float(ranked.scores[i])
-                items.append({"rank": rank + 1, **shown, "score": score, "explanation": why})
+                item = {"rank": rank + 1, **shown, "score": score, "explanation": why}
+                items.append(item if chances is None else {**item, "propensity": chances[rank]})
         return {
             "release": self.release,
             "request_id": question.request_id,
@@ -246,6 +276,32 @@ class Recommender:
             "items": sorted(items, key=lambda item: item["rank"]),
             "notes": notes,
         }
+
+    def _chance(self, question: Question) -> Chance | None:
+        """What draws the order, if anything does."""
+        return self.chance if question.chance else None
+
+    def _length(self, question: Question) -> int:
+        """How long lists have to be before chance and the request's k."""
+        chance, k = self._chance(question), question.request.k
+        return k if chance is None else max(k, chance.depth)
+
+    def _drawn(
+        self, question: Question, lists: Sequence[Ranked], order: list[tuple[int, int]]
+    ) -> tuple[list[tuple[int, int]], list[float] | None, tuple[dict[str, Any], ...]]:
+        """The order after chance, the probability of each choice at its place (None: there was no
+        chance), and what it moved, as `Ranked.moved`."""
+        chance = self._chance(question)
+        if chance is None:
+            return order, None, ()
+        items = np.array([lists[n].items[i] for n, i in order], dtype=np.int64)
+        ranks, propensity = chance.draw(question.request_id, items)
+        moved = tuple(
+            {"item": int(items[rank]), "rule": RULE, "from": rank + 1, "to": place + 1}
+            for place, rank in enumerate(ranks.tolist())
+            if rank != place
+        )
+        return [order[rank] for rank in ranks.tolist()], propensity.tolist(), moved
 
     def _rank(
         self, question: Question, part: Part, scores: Floats | Best, comparable: bool
@@ -274,13 +330,13 @@ class Recommender:
             allowed[shelf.places(part.target, [own[i] for i in request.allow if i in own])] = True
             open_ &= allowed
         open_[self._hidden(question, part)] = False
-        best = top_k(worth, open_, self.finishing.wanted(request.k, request.diversity))
+        best = top_k(worth, open_, self.finishing.wanted(self._length(question), request.diversity))
         ranked = Ranked(choices[best], worth[best].astype(np.float32))
         return self._in_order(question, ranked)
 
     def _in_order(self, question: Question, ranked: Ranked) -> Ranked:
-        request = question.request
-        return self.finishing.rerank(ranked, question.past, request.k, request.diversity)
+        k, diversity = self._length(question), question.request.diversity
+        return self.finishing.rerank(ranked, question.past, k, diversity)
 
     def check(self, target: str | list[str], k: int, history: Sequence[Any] = ()) -> None:
         """

@@ -42,11 +42,13 @@ def _examples(*examples: dict[str, Any]) -> ConfigDict:
 
 
 class HistoryItem(Strict):
-    """One thing a person liked, in any domain; `timestamp` in seconds, if it is known when."""
+    """One thing a person met, in any domain; `timestamp` in seconds, if it is known when, and
+    `kind` of event (view, purchase, …), if it is known what happened."""
 
     domain: Name
     item_id: Id
     timestamp: Moment | None = None
+    kind: Name | None = None
 
 
 class Filters(Strict):
@@ -108,6 +110,9 @@ class RecommendRequest(Person):
     diversity: float = Field(0, ge=0, le=1, description="0: the model's own order.")
     explain: bool = False
     wish: Free | None = Field(None, description="The person's own words, mixed in.")
+    kind: Name | None = Field(
+        None, description="What is to happen next, such as purchase; left out: anything."
+    )
 
 
 class BatchRequest(Strict):
@@ -159,6 +164,9 @@ class RecommendedItem(Item):
     rank: int
     score: float
     explanation: Explanation | None = None
+    propensity: float | None = Field(
+        None, description="With `service.exploration`: how likely the item was to stand here."
+    )
 
 
 class RecommendResponse(BaseModel):
@@ -196,6 +204,16 @@ class SimilarResponse(BaseModel):
 class Event(Strict):
     """Something a person did.  `event_id` makes sending it again harmless; left out, a hash of the
     other fields takes its place, so that a repeat without a `timestamp` of its own is new."""
+
+    model_config = _examples(
+        {
+            "event_id": "order-1",
+            "user_id": "u00042",
+            "domain": "films",
+            "item_id": "F00007",
+            "kind": "purchase",
+        }
+    )
 
     event_id: Id | None = None
     user_id: Id

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bridgerec.serving.live import Live
+from bridgerec.serving.live import UNREAD, Live
 from bridgerec.serving.problems import NotFound
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.schemas import (
@@ -66,11 +66,8 @@ async def search(live: Live, request: SearchRequest, request_id: str) -> dict[st
         Unavailable: the encoder cannot be loaded (yet).
         ConfigError: a target is unknown, or k or the history is too long.
     """
-    recommender = live.recommender
-    recommender.check(request.target, request.k, request.history)
-    wish = await live.wish(recommender, request.text, request.target, request.personal)
     asked = RecommendRequest.model_validate(request.model_dump(exclude={"text", "personal"}))
-    answer = await live.recommend(asked, request_id, wish)
+    answer = await live.recommend(asked, request_id, request)
     return {**answer, "understood": understood(request, answer)}
 
 
@@ -79,7 +76,9 @@ def understood(request: SearchRequest, answer: dict[str, Any]) -> str:
     words = request.text if len(request.text) <= 60 else f"{request.text[:59].rstrip()}…"
     parts = [f"“{words}” in {' and '.join(answer['target'])}"]
     known = any(route in ("warm", "cold_start") for route in answer["routes"].values())
-    if known and request.personal > 0:
+    if any(note.startswith(UNREAD) for note in answer["notes"]):
+        parts.append(f"not understood; {'by taste alone' if known else 'what is liked in general'}")
+    elif known and request.personal > 0:
         parts.append(f"{request.personal:.0%} by taste")
     elif request.personal > 0:
         parts.append("by the words alone, as nothing is known of the person")

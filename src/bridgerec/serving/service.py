@@ -15,6 +15,8 @@ from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.state import open_store
 from bridgerec.serving.traffic import TrafficLog
 
+STARTING = 60.0  # seconds to load the release that the others went over to
+
 
 def make_service(bundle: Path) -> Any:
     """A BentoML service that answers from `bundle`; ready only when all its hashes fit."""
@@ -65,7 +67,7 @@ def open_live(recommender: Recommender, timeout: float) -> Live:
     release); `timeout` seconds bound every request."""
     place, traffic = os.environ.get("BRIDGEREC_STATE"), os.environ.get("BRIDGEREC_TRAFFIC")
     control = os.environ.get(CANARY)
-    return Live(
+    live = Live(
         recommender,
         # a request must still be answered after it waited for the encoder
         Embedder(recommender.folder, patience=0.5 * timeout),
@@ -73,3 +75,6 @@ def open_live(recommender: Recommender, timeout: float) -> Live:
         log=TrafficLog(Path(traffic)) if traffic else None,
         control=Path(control) if control else None,
     )
+    live.releases.move.look(now=True)  # a worker that was started again answers as the others do
+    live.releases.move.wait(STARTING)
+    return live

@@ -47,8 +47,8 @@ class Shelf:
     """`columns` are lists by global index; `index` finds it by domain and item id.
 
     `vectors_path` is the bundle's `vectors.safetensors` (float16); read on first use.  `born`
-    (n_items,) is when each item was first met, in seconds; NaN where unknown.  `pictures` is the
-    bundle's archive of them, if there is one.
+    (n_items,) is when each item was first met, in seconds; NaN where unknown.  `pictures` are the
+    bundle's, if there are any.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Shelf:
         catalogue: Catalogue,
         vectors_path: Path | None = None,
         born: NDArray[np.float64] | None = None,
-        pictures: Path | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self.catalogue = catalogue
         self._vectors_path = vectors_path
         items, n = catalogue.items, len(catalogue)
-        self.pictures = Pictures(pictures)
+        self.pictures = pictures or Pictures(None)
         self.born = np.full(n, np.nan) if born is None else born
         self.domains: list[str] = items["domain"].to_list()
         self.columns: dict[str, list[Any]] = {"item_id": items["item_id"].to_list()}

@@ -1,8 +1,8 @@
 """A running service goes over to another release without dropping a request.
 
-The control file of the second release names it for everybody: workers load it beside the one they
-serve, ask it as soon as it is warm, and fall back on the old one where it fails.  A restart then
-begins with it.
+A file beside that of the second release names it for everybody: workers load it beside the one they
+serve, let everything go to it as soon as it is warm, and fall back on the old one where it fails.
+A restart then begins with it.
 """
 
 import os
@@ -13,9 +13,7 @@ from bridgerec.errors import ConfigError
 from bridgerec.registry.current import live
 from bridgerec.registry.store import Store
 from bridgerec.serving.canary import CANARY
-from bridgerec.serving.canary.plan import Plan, read_plan, write_plan
-
-SALT = "live release"  # marks such a plan, in place of the random salt of a trial
+from bridgerec.serving.canary.plan import MOVE, Plan, move_file, read_plan, write_plan
 
 
 def control_file(workspace: Workspace) -> Path:
@@ -26,7 +24,8 @@ def control_file(workspace: Workspace) -> Path:
 
 def follow(control: Path, bento: Path) -> None:
     """Tell a running service to answer everybody from `bento` (a trial that runs there ends)."""
-    write_plan(control, Plan(bento=str(bento.resolve()), weight=1.0, salt=SALT))
+    write_plan(move_file(control), Plan(bento=str(bento.resolve()), weight=1.0, salt=MOVE))
+    control.unlink(missing_ok=True)
 
 
 def chosen_bento(workspace: Workspace, release: str | None, packaged: bool) -> tuple[Path, str]:
@@ -50,13 +49,14 @@ def chosen_bento(workspace: Workspace, release: str | None, packaged: bool) -> t
 
 
 def settle(control: Path, bento: Path) -> None:
-    """Before a service starts with `bento`: drop a plan to go over from an earlier start, and one
-    that names just that Bento."""
+    """Before a service starts with `bento`: drop a plan to go over from an earlier start, and the
+    trial of just that Bento."""
+    move_file(control).unlink(missing_ok=True)
     if not control.exists():
         return
     try:
         plan = read_plan(control)
     except ConfigError:
         return  # the service says what is wrong with it
-    if plan.salt == SALT or plan.bento == str(bento.resolve()):
+    if plan.bento == str(bento.resolve()):
         control.unlink(missing_ok=True)

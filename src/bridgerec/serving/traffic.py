@@ -28,10 +28,12 @@ class TrafficLog:
     def add(
         self, answer: dict[str, Any], k: int, history: list[list[str]], shadow: bool = False
     ) -> None:
-        """Queue one answer: a line per target; `shadow`: one that nobody was shown."""
+        """Queue one answer: a line per target, with the probabilities of its choices where chance
+        had a part in it; `shadow`: one that nobody was shown."""
         now = round(time.time(), 3)
         for target in answer["target"]:
             items = [item for item in answer["items"] if item["domain"] == target]
+            chances = [item["propensity"] for item in items if "propensity" in item]
             line = {
                 "time": now,
                 "request_id": answer["request_id"],
@@ -43,6 +45,7 @@ class TrafficLog:
                 "items": [item["item_id"] for item in items],
                 "ranks": [item["rank"] for item in items],
                 "scores": [round(item["score"], 6) for item in items],
+                **({"propensities": chances} if chances else {}),
                 **({"shadow": True} if shadow else {}),
             }
             self._queue.put((self.path, orjson.dumps(line) + b"\n"))

@@ -14,6 +14,7 @@ from bridgerec.registry.verdict import Trial
 from bridgerec.serving.launch import running
 
 WARM_UP = 5  # requests that are not timed
+READY = 180  # seconds until it must be ready; training may keep the machine busy
 
 
 def try_bento(bento: Path, targets: list[str], requests: int = 60) -> Trial:
@@ -28,7 +29,7 @@ def try_bento(bento: Path, targets: list[str], requests: int = 60) -> Trial:
     known = pl.read_parquet(bundle / "users.parquet", n_rows=requests)["user_id"].to_list()
     people: list[str | None] = [None, *known]
     seconds = []
-    with running(bento) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with running(bento, timeout=READY) as url, httpx.Client(base_url=url, timeout=30) as client:
         release = str(client.get("/health").json()["release"])
         for number in range(WARM_UP + requests):
             target = targets[number % len(targets)]

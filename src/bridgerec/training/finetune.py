@@ -22,6 +22,7 @@ from bridgerec.config import FineTune
 from bridgerec.encoders.cache import EmbeddingCache
 from bridgerec.encoders.text import TextEncoder, load_model, pool
 from bridgerec.errors import ConfigError, DataError
+from bridgerec.progress import track
 from bridgerec.runtime import atomic_folder, read_json, write_json
 from bridgerec.training.optimize import OneCycle
 from bridgerec.training.repeatable import repeatable
@@ -217,8 +218,6 @@ def _train(
     draft: Path,
 ) -> dict[str, Any]:
     import torch
-    from rich.console import Console
-    from rich.progress import track
 
     device, rng = encoder.device, np.random.default_rng([config.seed, 1])
     chosen = rng.permutation(len(held_out.left))[:JUDGED]
@@ -232,8 +231,7 @@ def _train(
         optimizer = OneCycle(tuned.model, config.rate, config.steps, ())
         mrr = {0: _mrr(tuned, tokens, held_out, chosen)}
         best_step, best = 0, tuned.trained()
-        steps = range(1, config.steps + 1)
-        for step in track(steps, "  fine-tuning", console=Console(stderr=True)):
+        for step in track(range(1, config.steps + 1), "fine-tuning"):
             rows = rng.integers(0, len(train.left), config.batch_size)
             distinct, place = np.unique([train.left[rows], train.right[rows]], return_inverse=True)
             unit = tuned([tokens[i] for i in distinct])

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from bridgerec.errors import ArtifactError, BridgeRecError, MissingDependency
 from bridgerec.evaluation.significance import Bootstrap, Difference
 from bridgerec.models.base import build, find_class
 from bridgerec.tuning.judge import Judge
+from bridgerec.tuning.params_file import edited, read_text, write_text
 from bridgerec.tuning.space import (
     Options,
     current_options,
@@ -60,6 +62,10 @@ class Result:
     def better(self) -> bool:
         """Also for people whom the search did not see."""
         return self.gain is not None and self.gain.mean > 0
+
+    def write(self, path: Path) -> None:
+        """Change the candidate's options in a `params.yaml`."""
+        write_text(path, edited(read_text(path), {self.candidate: self.changes}))
 
 
 class Search:

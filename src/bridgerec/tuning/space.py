@@ -42,6 +42,15 @@ def space_of(params: Params, name: str) -> Space:
     return space
 
 
+def tunable(params: Params) -> tuple[str, ...]:
+    """The candidates that have a space to search."""
+    return tuple(
+        n
+        for n in params.candidates
+        if n in params.tune.spaces or find_class(params.models[n].use).space
+    )
+
+
 def current_options(params: Params, name: str, space: Space) -> Options:
     """The values that the options of the space have now, defaults included."""
     config = build(name, params.models[name]).config.model_dump(mode="json")

@@ -12,6 +12,7 @@ from bridgerec.errors import ConfigError
 from bridgerec.runtime import BrokenFile, read_json, write_json
 
 CANARY = "BRIDGEREC_CANARY"  # environment: the file's path
+MOVE = "live release"  # the salt of a plan to go over, in place of a trial's random one
 SPACE = 2**64
 
 Stamp = tuple[int, int, int]
@@ -39,6 +40,11 @@ class Plan(BaseModel):
     def of_the_same_trial(self, other: "Plan") -> bool:
         """Whether the other plan changes at most share, mode and switch."""
         return (self.bento, self.salt) == (other.bento, other.salt)
+
+
+def move_file(control: Path) -> Path:
+    """The file beside a trial's that names the release to go over to, for everybody."""
+    return control.with_suffix(".live.json")
 
 
 def stamp(path: Path) -> Stamp | None:

@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from bridgerec.errors import BridgeRecError
 from bridgerec.serving.canary.follow import Follower, Trial
+from bridgerec.serving.canary.plan import move_file
 from bridgerec.serving.canary.shadow import Shadow
 
-ERRORS_IN_A_ROW = 5  # so many, and the second release is switched off
+ERRORS_IN_A_ROW = 5  # so many, and a release is switched off
 
 
 class Release(Protocol):
@@ -21,82 +23,107 @@ class Release(Protocol):
 
 R = TypeVar("R", bound=Release)
 A = TypeVar("A")
+Ahead = tuple[Follower[R], Trial[R], R]
 
 
 class Releases(Generic[R]):
     """Main answers whenever the second release does not exist, is not ready or fails.
 
-    `load` opens a bundle; `control` is the file of the plan (None: there is never a second one);
-    `shadowed` gets what each call in the shadow returned.
+    Main is the release that the service went over to (`move`), from the moment it is loaded;
+    before, and wherever that one fails, the one that the service `began` with.  `load` opens a
+    bundle; `control` is the file of the plan (None: there is never another release); `shadowed`
+    gets what each call in the shadow returned.
     """
 
     def __init__(
         self,
-        main: R,
+        began: R,
         load: Callable[[Path], R],
         control: Path | None,
         shadowed: Callable[[Any], None] = lambda _: None,
         errors_in_a_row: int = ERRORS_IN_A_ROW,
     ) -> None:
-        self.main, self.most_errors = main, errors_in_a_row
+        self.began, self.most_errors = began, errors_in_a_row
+        self.move: Follower[R] = Follower(load, None if control is None else move_file(control))
         self.follower: Follower[R] = Follower(load, control)
         self.shadow = Shadow(shadowed)
 
+    @property
+    def main(self) -> R:
+        """Who answers everybody that is not on trial."""
+        return self.move.look().active("canary") or self.began
+
+    def loaded(self) -> list[R]:
+        """Every release that this worker holds."""
+        others = (self.move.trial.second, self.follower.trial.second)
+        return [self.began, *(release for release in others if release is not None)]
+
     def choose(self, person: str) -> R:
         """Who answers this person (a user id, or the request id of somebody unknown)."""
-        return self._chosen(self.follower.look(), person) or self.main
+        ahead = self._ahead(person)
+        return ahead[0][2] if ahead else self.began
 
     def ask(self, person: str, call: Callable[[R], A]) -> A:
         """`call(release)` of whoever is to answer; main's, if the second release fails.  The call
         must be one that can be made twice: what is done once, such as logging, comes after."""
-        trial = self.follower.look()
-        second = self._chosen(trial, person)
-        if second is not None:
+        failures: list[tuple[Ahead[R], BaseException]] = []
+        for asked in self._ahead(person):
             try:
-                answer = call(second)
+                answer = call(asked[2])
             except Exception as error:
-                answer = call(self.main)  # if main refuses too, it was the request's fault
-                self._failed(trial, error)
+                self._refusal(asked, error)
+                failures.append((asked, error))
             else:
-                self._succeeded(trial)
-            return answer
-        answer = call(self.main)
-        beside = self._beside(trial, person)
+                self._succeeded(asked[1])
+                break
+        else:
+            answer = call(self.began)  # if it refuses too, it was the request's fault
+        self._failed(failures)
+        beside = self._beside(person)
         if beside is not None:
             self.shadow.put(partial(call, beside))
         return answer
 
-    async def ask_async(self, person: str, call: Callable[[R], Awaitable[A]]) -> A:
-        """As `ask`, for calls that are awaited."""
-        trial = self.follower.look()
-        second = self._chosen(trial, person)
-        if second is not None:
+    async def ask_async(
+        self,
+        person: str,
+        call: Callable[[R], Awaitable[A]],
+        shadow: Callable[[R], Awaitable[Any]] | None = None,
+    ) -> A:
+        """As `ask`, for calls that are awaited; `shadow` is the call in the shadow, if it is
+        another one."""
+        failures: list[tuple[Ahead[R], BaseException]] = []
+        for asked in self._ahead(person):
             try:
-                answer = await call(second)
+                answer = await call(asked[2])
             except asyncio.CancelledError as slow:  # by the time limit: nobody is left to answer
-                self._failed(trial, slow)
+                self._failed([*failures, (asked, slow)])
                 raise
             except Exception as error:
-                answer = await call(self.main)
-                self._failed(trial, error)
+                self._refusal(asked, error)
+                failures.append((asked, error))
             else:
-                self._succeeded(trial)
-            return answer
-        answer = await call(self.main)
-        beside = self._beside(trial, person)
+                self._succeeded(asked[1])
+                break
+        else:
+            answer = await call(self.began)
+        self._failed(failures)
+        beside = self._beside(person)
         if beside is not None:
-            self.shadow.put_async(partial(call, beside))
+            self.shadow.put_async(partial(shadow or call, beside))
         return answer
 
     def status(self) -> dict[str, Any]:
         """The plan and how it goes in this worker."""
-        trial = self.follower.look(now=True)
+        move, trial = self.move.look(now=True), self.follower.look(now=True)
         plan, second = trial.plan, trial.second
         return {
             "state": trial.state,
-            "reason": plan.off if plan is not None and plan.off else trial.reason,
+            "reason": _reason(trial),
             "plan": None if plan is None else plan.model_dump(exclude={"off"}),
             "main": self.main.release,
+            "move": move.state,
+            "move_reason": _reason(move),
             "second": None if second is None else second.release,
             "answered": trial.answered,
             "errors": trial.errors,
@@ -105,26 +132,43 @@ class Releases(Generic[R]):
             "shadow_dropped": self.shadow.dropped,
         }
 
-    @staticmethod
-    def _chosen(trial: Trial[R], person: str) -> R | None:
-        second, plan = trial.active("canary"), trial.plan
-        return second if plan is not None and plan.takes(person) else None
+    def _ahead(self, person: str) -> list[Ahead[R]]:
+        """Who is asked, in this order, before the release that the service began with."""
+        move, trial = self.move.look(), self.follower.look()
+        found: list[Ahead[R]] = []
+        second, plan, main = trial.active("canary"), trial.plan, move.active("canary")
+        if second is not None and plan is not None and plan.takes(person):
+            found.append((self.follower, trial, second))
+        if main is not None:
+            found.append((self.move, move, main))
+        return found
 
-    @staticmethod
-    def _beside(trial: Trial[R], person: str) -> R | None:
+    def _beside(self, person: str) -> R | None:
+        trial = self.follower.trial
         second, plan = trial.active("shadow"), trial.plan
         return second if plan is not None and plan.takes(person) else None
 
-    def _failed(self, trial: Trial[R], error: BaseException) -> None:
-        trial.errors += 1
-        trial.in_a_row += 1
-        if trial.in_a_row >= self.most_errors:
-            last = type(error).__name__
-            self.follower.switch_off(
-                trial, f"{trial.in_a_row} errors in a row, the last one a {last}"
-            )
+    def _refusal(self, asked: Ahead[R], error: Exception) -> None:
+        """Raise what main refuses: an older release that would not is nobody's to ask."""
+        if asked[0] is self.move and isinstance(error, BridgeRecError):
+            raise error
+
+    def _failed(self, failures: list[tuple[Ahead[R], BaseException]]) -> None:
+        for (follower, trial, _), error in failures:
+            trial.errors += 1
+            trial.in_a_row += 1
+            if trial.in_a_row >= self.most_errors:
+                last = type(error).__name__
+                follower.switch_off(
+                    trial, f"{trial.in_a_row} errors in a row, the last one a {last}"
+                )
 
     @staticmethod
-    def _succeeded(trial: Trial[R]) -> None:
+    def _succeeded(trial: Trial[Any]) -> None:
         trial.answered += 1
         trial.in_a_row = 0
+
+
+def _reason(trial: Trial[Any]) -> str | None:
+    """Why a release does not answer."""
+    return trial.plan.off if trial.plan is not None and trial.plan.off else trial.reason

@@ -14,6 +14,7 @@ from bridgerec.registry.bundle import find_bundle
 from bridgerec.serving.canary.plan import Plan, write_plan
 from bridgerec.serving.canary.releases import Releases
 
+State = Literal["none", "loading", "on", "off", "refused"]
 PATIENCE = 3.0  # seconds; a release that takes longer to load is reported as loading
 
 
@@ -34,12 +35,15 @@ class CanaryRequest(BaseModel):
 
 class CanaryStatus(BaseModel):
     """`state`: none, loading, on, off (switched off after errors) or refused, with the `reason`;
-    the counts are those of the worker that answers."""
+    the counts are those of the worker that answers.  `move` tells the same of going over to
+    another main release."""
 
-    state: Literal["none", "loading", "on", "off", "refused"]
+    state: State
     reason: str | None
     plan: dict[str, Any] | None
     main: str
+    move: State
+    move_reason: str | None
     second: str | None
     answered: int
     errors: int
@@ -55,10 +59,12 @@ def canary_routes(releases: Callable[[], Releases[Any]]) -> APIRouter:
 
     @router.get("/admin/canary", response_model=CanaryStatus)
     async def status() -> dict[str, Any]:
+        """The second release and how it goes."""
         return releases().status()
 
     @router.post("/admin/canary", response_model=CanaryStatus)
     async def begin(request: CanaryRequest) -> Any:
+        """Try a second release, or change its share; a plan that cannot work is refused."""
         found = releases()
         control = _control(found)
         folder = _folder(request.bento)
@@ -78,6 +84,7 @@ def canary_routes(releases: Callable[[], Releases[Any]]) -> APIRouter:
 
     @router.delete("/admin/canary", response_model=CanaryStatus)
     async def end() -> dict[str, Any]:
+        """Roll back at once."""
         found = releases()
         _control(found).unlink(missing_ok=True)
         return found.status()

@@ -14,6 +14,8 @@ function facts(status) {
   const { plan } = status;
   const lines = [
     [t("release"), h("code", {}, status.main)],
+    ...(["none", "on"].includes(status.move) ? [] : [
+      [t("move"), [known(`canary_${status.move}`, status.move), status.move_reason].filter(Boolean).join(": ")]]),
     [t("second"), status.second ? h("code", {}, status.second) : t("none")],
     [t("state"), h("span", { class: `state ${status.state}` }, known(`canary_${status.state}`, status.state))],
     ...(plan ? [[t("share"), `${Math.round(plan.weight * 1000) / 10} % · ${t(`mode_${plan.mode}`)}`]] : []),
@@ -24,7 +26,7 @@ function facts(status) {
 }
 
 function form(status) {
-  const percent = h("output", {}, `${draft.percent} %`);
+  const percent = h("span", {}, `${draft.percent} %`);
   return h("form", { class: "fields", onsubmit: begin },
     h("label", { class: "grow" }, h("span", {}, t("bento")),
       h("input", { name: "bento", required: true, value: draft.bento, "data-focus": "bento", placeholder: "artifacts/bento",

@@ -4,7 +4,7 @@ import { call, withQuery } from "./api.js";
 import { byId, h, replace } from "./dom.js";
 import { finder } from "./finder.js";
 import { onLanguage, t } from "./i18n.js";
-import { badge, trouble } from "./parts.js";
+import { badge, named, trouble } from "./parts.js";
 import { picture } from "./picture.js";
 import { add, change, move, remove, state, watch } from "./state.js";
 
@@ -28,10 +28,10 @@ function person() {
 function entry(item, place) {
   const act = (what, sign, f, disabled = false) => h("button", {
     type: "button", class: "quiet tiny", disabled, "data-focus": `${what}-${item.domain}-${item.item_id}`,
-    "aria-label": t(`entry_${what}`, { title: item.title }), title: t(`entry_${what}`, { title: item.title }),
+    "aria-label": t(`entry_${what}`, { title: named(item) }), title: t(`entry_${what}`, { title: named(item) }),
     onclick: f,
   }, sign);
-  return h("li", {}, h("div", { class: "grow" }, h("p", { class: "title" }, item.title), badge(item.domain)),
+  return h("li", {}, h("div", { class: "grow" }, h("p", { class: "title" }, named(item)), badge(item.domain)),
     act("up", "↑", () => move(place, -1), place === 0),
     act("down", "↓", () => move(place, 1), place === state.history.length - 1),
     act("remove", "✕", () => remove(item)));
@@ -78,7 +78,7 @@ export function install() {
       const domain = byId("item-domain").value;
       return (await call("GET", withQuery("items", { domain, query, limit: 8 }), undefined, signal)).items;
     },
-    show: (item) => [picture(item), h("span", { class: "grow clip" }, item.title), badge(item.domain)],
+    show: (item) => [picture(item), h("span", { class: "grow clip" }, named(item)), badge(item.domain)],
     choose: add,
   });
   byId("item-domain").addEventListener("change", again);

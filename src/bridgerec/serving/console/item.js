@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { short, t } from "./i18n.js";
-import { badge, signed } from "./parts.js";
+import { badge, named, signed } from "./parts.js";
 import { picture } from "./picture.js";
 import { add, inHistory } from "./state.js";
 
@@ -30,14 +30,14 @@ export function reasons({ because = [], shared = [], moved = [] }) {
   if (because.length) {
     lines.push(h("p", {}, `${t("because")} `, because.map((cause, place) => [
       place ? t("and") : null,
-      h("span", { class: "cause" }, badge(cause.domain), " ", cause.title ?? cause.item_id, " ",
+      h("span", { class: "cause" }, badge(cause.domain), " ", named(cause), " ",
         h("span", { class: "soft", title: t("contribution_note") }, signed(cause.contribution)))])));
   }
   if (shared.length) {
     lines.push(h("p", {}, `${t("shared")} `, shared.map((word) => h("span", { class: "word" }, word))));
   }
   for (const { rule, from, to } of moved) {
-    lines.push(h("p", {}, t("moved_by", { rule, from, to })));
+    lines.push(h("p", {}, rule === "Chance" ? t("moved_by_chance", { from, to }) : t("moved_by", { rule, from, to })));
   }
   return lines.length ? h("div", { class: "reasons" }, lines) : null;
 }
@@ -53,13 +53,13 @@ export function card(item, share, moved) {
     h("span", { class: "rank" }, item.rank),
     picture(item),
     h("div", { class: "what" },
-      h("h3", {}, item.title),
+      h("h3", {}, named(item)),
       h("p", { class: "soft small" }, badge(item.domain), " ",
         [item.category, item.brand].filter(Boolean).join(" · "), " ", price(item.price))),
     h("div", { class: "side" }, movement(moved), score(item.score, share),
       h("button", {
         type: "button", "data-focus": `add-${item.domain}-${item.item_id}`, disabled: chosen,
-        "aria-label": t("add_title", { title: item.title }), onclick: () => add(item),
+        "aria-label": t("add_title", { title: named(item) }), onclick: () => add(item),
       }, t(chosen ? "added" : "add"))),
     item.explanation ? reasons(item.explanation) : null);
 }

@@ -10,6 +10,9 @@ export function badge(domain) {
   return h("span", { class: `badge domain-${place}` }, domain);
 }
 
+/** What an item is called: by its id, where it has no title. */
+export const named = ({ title, item_id }) => title?.trim() || item_id;
+
 /** What went wrong and what to do, with a way to try again. */
 export function trouble(error, again = null) {
   const remedy = error.status === 403 ? t("error_forbidden_remedy") : error.remedy;

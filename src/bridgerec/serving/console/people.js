@@ -6,7 +6,7 @@ import { byId, h, newest, replace } from "./dom.js";
 import { finder } from "./finder.js";
 import { lookForPeople } from "./history.js";
 import { day, integer, t } from "./i18n.js";
-import { badge, table, trouble, waiting } from "./parts.js";
+import { badge, named, table, trouble, waiting } from "./parts.js";
 import { change, state } from "./state.js";
 
 const path = (person) => `users/${encodeURIComponent(person)}`;
@@ -31,7 +31,7 @@ function described(found) {
   const rows = found.events.toReversed().map((event) => [
     event.timestamp ? day(event.timestamp) : "–",
     badge(event.domain),
-    event.title ?? event.item_id,
+    named(event),
     event.kind ?? "–",
     t(`source_${event.source}`),
   ]);

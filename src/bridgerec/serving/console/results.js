@@ -51,7 +51,7 @@ function head() {
     answer.understood ? h("p", { class: "note" }, `${t("understood")} ${answer.understood}`) : null,
     answer.notes.map((note) => h("p", { class: "note" }, note)),
     // the encoder may still have been on its way
-    answer.notes.length && state.wish.trim()
+    answer.notes.some((note) => note.startsWith("the wish was not used"))
       ? h("div", {}, h("button", { type: "button", "data-focus": "again", onclick: () => ask() }, t("ask_again"))) : null,
   ];
 }

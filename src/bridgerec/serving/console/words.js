@@ -44,6 +44,7 @@ export const english = {
   ask_again: "Ask again", new: "new", moved_up: "up by {n}", moved_down: "down by {n}", add: "Add", added: "In history",
   add_title: "Add {title} to the history",
   because: "Because of", and: " and ", shared: "In common:", moved_by: "Rule {rule} moved it from rank {from} to {to}.",
+  moved_by_chance: "Chance moved it from rank {from} to {to}, to learn from.",
   contribution_note: "How much the item would lose without it, in standard deviations of the scores.",
 
   people_empty: "Choose a person to see what the service knows.", recommend_to: "Recommend to this person",
@@ -80,7 +81,7 @@ export const english = {
   chain_data: "Data", chain_split: "Split ({protocol})", chain_catalogue: "Catalogue", chain_models: "Models",
   chain_lock: "Pipeline's lock", dossier: "The whole dossier",
   canary: "A second release", canary_note: "A share of people, always the same ones, is answered by a second release; as a shadow it is asked but not shown.",
-  canary_absent: "This service does not offer it.", second: "Second release", state: "State", reason: "Reason",
+  canary_absent: "This service does not offer it.", move: "Going over to another release", second: "Second release", state: "State", reason: "Reason",
   share: "Share of people", mode: "As", mode_canary: "canary", mode_shadow: "shadow", bento: "Its Bento, on the server",
   answered: "Answers", canary_counts: "{answered} as canary ({errors} errors), {shadow_answers} as shadow ({shadow_errors} errors)",
   canary_none: "none", canary_loading: "loading", canary_on: "on", canary_off: "switched off", canary_refused: "refused",
@@ -125,6 +126,7 @@ export const chinese = {
   ask_again: "重新提问", new: "新", moved_up: "上升 {n} 位", moved_down: "下降 {n} 位", add: "添加", added: "已在历史中",
   add_title: "将《{title}》加入历史",
   because: "因为", and: "与", shared: "共同点：", moved_by: "规则 {rule} 将其从第 {from} 位移到第 {to} 位。",
+  moved_by_chance: "随机探索将其从第 {from} 位移到第 {to} 位。",
   contribution_note: "若没有它，该物品会失去多少分（以分数的标准差计）。",
 
   people_empty: "选择一位用户，查看服务知道什么。", recommend_to: "为此人推荐",
@@ -160,7 +162,7 @@ export const chinese = {
   chain_data: "数据", chain_split: "划分（{protocol}）", chain_catalogue: "目录", chain_models: "模型",
   chain_lock: "流水线锁", dossier: "完整档案",
   canary: "第二个发布", canary_note: "固定的一部分人由第二个发布作答；影子模式下只询问而不展示。",
-  canary_absent: "此服务未提供。", second: "第二个发布", state: "状态", reason: "原因",
+  canary_absent: "此服务未提供。", move: "切换到另一发布", second: "第二个发布", state: "状态", reason: "原因",
   share: "人群占比", mode: "方式", mode_canary: "金丝雀", mode_shadow: "影子", bento: "服务器上的 Bento 路径",
   answered: "作答", canary_counts: "金丝雀 {answered} 次（{errors} 次出错），影子 {shadow_answers} 次（{shadow_errors} 次出错）",
   canary_none: "无", canary_loading: "加载中", canary_on: "运行中", canary_off: "已关闭", canary_refused: "被拒绝",

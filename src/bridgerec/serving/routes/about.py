@@ -19,10 +19,12 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.get("/release")
     async def release() -> Response:
+        """The dossier: every hash from the rows to the release."""
         return answer(live().recommender.dossier)
 
     @routes.get("/evaluation", responses=MISSING)
     async def evaluation() -> Response:
+        """The test results by which the release was chosen."""
         path: Path = live().recommender.folder / "evaluation.json"
         if not path.is_file():
             raise NotFound("this release was packaged without its evaluation")
@@ -31,6 +33,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.get("/health")
     async def health() -> dict[str, str]:
+        """Whether it is ready, and which release answers."""
         return {"status": "ready", "release": live().recommender.release}
 
     return routes

@@ -38,10 +38,12 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.post("/events", response_model=schemas.EventsResponse)
     async def events(request: Request, body: EventsBody) -> Response:
+        """What people did: durable when answered, known to the next answer of every worker."""
         return answer(await taken(live(), body, request_id(request)))
 
     @routes.post("/feedback", response_model=schemas.FeedbackResponse)
     async def feedback(request: Request, body: schemas.Feedback) -> Response:
+        """What of an answer was shown and clicked."""
         found = live()
         about = body.request_id
         reactions = [

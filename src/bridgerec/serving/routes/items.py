@@ -27,9 +27,11 @@ def router(live: Callable[[], Live]) -> APIRouter:
         query: Annotated[str, Query(max_length=500)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     ) -> Response:
+        """Items by a part of their title."""
         found = live()
-        shelf = found.recommender.shelf
-        await found.look(found.recommender, None)
+        recommender = found.recommender
+        shelf = recommender.shelf
+        await found.look(recommender, None)
         if domain is not None and domain not in shelf.index:
             raise NotFound(f"there is no domain {domain!r}; the domains are {list(shelf.index)}")
         shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
@@ -37,11 +39,13 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.get("/items/{item_id:path}", response_model=schemas.Item)
     async def item(item_id: schemas.Id, domain: Domain = None) -> Response:
+        """One item."""
         found = live()
-        shelf = found.recommender.shelf
-        await found.look(found.recommender, None)
+        recommender = found.recommender
+        shelf = recommender.shelf
+        await found.look(recommender, None)
         if domain is not None:
-            return answer(shelf.show(find(found.recommender, domain, item_id)))
+            return answer(shelf.show(find(recommender, domain, item_id)))
         places = [own[item_id] for own in shelf.index.values() if item_id in own]
         if not places:
             raise NotFound(f"no domain has an item {item_id!r}")
@@ -49,6 +53,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.post("/items", response_model=schemas.ItemResponse)
     async def add(request: Request, body: schemas.ItemRequest) -> Response:
+        """Add an item, or give a known one new words; recommendable at once."""
         found = live()
         recommender, store = found.recommender, found.kept()
         recommender.check(body.domain, 1)
@@ -62,7 +67,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
             price=body.price,
             image=body.image,
         )
-        await store.add_item(await found.embedder.embedded(bare))
+        await store.add_item(await found.embedder_of(recommender).embedded(bare))
         await found.look(recommender, None)
         own = request_id(request)
         return answer({"domain": body.domain, "item_id": body.item_id, "request_id": own})

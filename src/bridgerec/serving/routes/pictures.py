@@ -14,8 +14,12 @@ def router(live: Callable[[], Live]) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/pictures/{name}")
-    async def picture(name: str) -> Response:
-        found = live().recommender.shelf.pictures.read(name)
+    async def picture(name: str, release: str | None = None) -> Response:
+        known = live()
+        if release is None:
+            release = known.recommender.release
+        own = [r for r in known.releases.loaded() if r.release == release]
+        found = own[0].shelf.pictures.read(name) if own else None
         if found is None:
             raise NotFound(f"there is no picture {name!r}")
         content, media = found

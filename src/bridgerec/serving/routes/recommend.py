@@ -29,10 +29,12 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.post("/recommend", response_model=RecommendResponse)
     async def recommend(request: Request, body: RecommendRequest) -> Response:
+        """Items of one or several domains for a person or a history."""
         return answer(await live().recommend(body, request_id(request)))
 
     @routes.post("/recommend_batch", response_model=BatchResponse)
     async def recommend_batch(request: Request, body: BatchRequest) -> Response:
+        """Several questions in one call; each is answered or refused on its own."""
         found = live()
         limit = found.recommender.service["max_batch"]
         if len(body.requests) > limit:
@@ -45,6 +47,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.post("/similar", response_model=SimilarResponse, responses=MISSING)
     async def similar(request: Request, body: SimilarRequest) -> Response:
+        """The nearest items by vector, in any domain."""
         found = live()
         recommender = found.recommender
         await found.look(recommender, None)
@@ -54,6 +57,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.post("/search", response_model=SearchResponse)
     async def search(request: Request, body: SearchRequest) -> Response:
+        """Items that fit words, mixed with the person's taste."""
         return answer(await finding.search(live(), body, request_id(request)))
 
     return routes

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from bridgerec.serving import schemas
 from bridgerec.serving.live import Live
+from bridgerec.serving.people import Entry
 from bridgerec.serving.problems import answer, request_id
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.routes import PROBLEMS
@@ -27,6 +28,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
         query: Annotated[str, Query(max_length=500)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     ) -> Response:
+        """Who is known, by the beginning of their ids."""
         found = live()
         store = found.kept()
         names = found.recommender.people.sorted_names
@@ -42,6 +44,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.get("/users/{user_id:path}", response_model=schemas.UserResponse)
     async def user(user_id: schemas.Id, user_domain: Domain = None) -> Response:
+        """What is known of a person."""
         found = live()
         recommender, store = found.recommender, found.kept()
         people = recommender.people
@@ -49,10 +52,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
         view = await found.look(recommender, person)
         row = None if view.forgotten else people.row(user_domain, user_id)
         timed = people.clock is not None
-        events = [
-            _event(recommender, item, time if timed else None)
-            for item, time in people.packaged(row)
-        ]
+        events = [_event(recommender, entry, timed) for entry in people.packaged(row)]
         events += [_live(recommender, event) for event in view.events]
         limit = recommender.service["max_history"]
         return answer(
@@ -66,6 +66,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
 
     @routes.delete("/users/{user_id:path}", response_model=schemas.Forgotten)
     async def forget(user_id: schemas.Id, user_domain: Domain = None) -> Response:
+        """Forget a person: live events, and the release's own history."""
         found = live()
         person = found.recommender.people.person(user_domain, user_id)
         await found.kept().forget(person)
@@ -74,12 +75,12 @@ def router(live: Callable[[], Live]) -> APIRouter:
     return routes
 
 
-def _event(recommender: Recommender, item: int, time: int | None) -> dict[str, Any]:
-    shown = recommender.shelf.show(item)
+def _event(recommender: Recommender, entry: Entry, timed: bool) -> dict[str, Any]:
+    shown = recommender.shelf.show(entry.item)
     return {
         **{name: shown[name] for name in ("domain", "item_id", "title")},
-        "timestamp": time,
-        "kind": None,
+        "timestamp": entry.time if timed else None,
+        "kind": None if entry.kind < 0 else [*recommender.people.kinds][entry.kind],
         "source": "release",
     }
 

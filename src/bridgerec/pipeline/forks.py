@@ -1,0 +1,78 @@
+"""A process that has imported DVC and forks for every call of it (`command` starts it).
+
+A request is four bytes of length with two file descriptors (for the output; for the fork's number
+and its exit code), then JSON: `root`, `words`, `around`.  It ends when its caller does.
+"""
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from importlib import import_module
+from typing import Any
+
+
+def main(number: int) -> None:
+    """Serve the socket `number` until the other end is closed."""
+    for module in ("dvc.cli.parser", "dvc.repo.reproduce", "dvc.stage.run"):
+        import_module(module)  # with all that they import
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=number) as caller:
+        while True:
+            head, descriptors, _, _ = socket.recv_fds(caller, 4, 2)
+            if len(head) < 4:
+                return
+            request = json.loads(_exactly(caller, int.from_bytes(head, "big")))
+            if os.fork() == 0:
+                caller.close()
+                _run(request, *descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def _exactly(caller: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        part = caller.recv(size - len(found))
+        if not part:
+            raise SystemExit
+        found += part
+    return found
+
+
+def _run(request: dict[str, Any], output: int, status: int) -> None:
+    """Be `dvc WORDS`; never returns."""
+    code = 1
+    try:
+        os.setsid()  # a group that can be stopped with all that it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.write(status, f"{os.getpid()}\n".encode())
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        os.environ.clear()
+        os.environ.update(request["around"])
+        os.chdir(request["root"])
+        from dvc.cli import main as dvc
+
+        code = dvc(request["words"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException as error:
+        os.write(2, f"ERROR: {error!r}\n".encode())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.write(status, f"{code}\n".encode())
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
