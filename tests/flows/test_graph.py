@@ -26,6 +26,17 @@ def test_stages_in_running_order(toy: Path) -> None:
         done.add(stage)
 
 
+def test_what_kept_releases_hold_is_no_stage(toy: Path) -> None:
+    before = stages(toy)
+    inside = toy / "releases" / "a1" / "bento" / "templates"
+    inside.mkdir(parents=True)
+    (inside / "dvc.yaml").write_text((toy / "dvc.yaml").read_text())
+    assert stages(toy) == before
+    (toy / "more").mkdir()
+    (toy / "more" / "dvc.yaml").write_text("stages: {last: {cmd: date, deps: [../three.txt]}}")
+    assert set(stages(toy)) == {*before, "more/dvc.yaml:last"}
+
+
 def test_needed(toy: Path) -> None:
     graph = stages(toy)
     assert set(needed(graph, ["two"])) == {"one", *TWO}

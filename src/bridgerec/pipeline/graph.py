@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError, ConfigError, GateRefused
 from bridgerec.pipeline.command import dvc
 from bridgerec.progress import PROGRESS
@@ -30,7 +31,8 @@ def stages(root: Path) -> dict[str, set[str]]:
     """Every stage of the workspace with the stages that it depends on, from DVC's graph.
 
     The keys are addresses as `dvc repro` takes them in `root` (`embed`, `train@item_knn`), in an
-    order in which they can be run.  Tracked data (`*.dvc`) are not stages.
+    order in which they can be run.  Tracked data (`*.dvc`) are not stages, nor is what lies in kept
+    releases.
 
     Raises:
         ConfigError: there is no `dvc.yaml`, or DVC cannot read it.
@@ -46,7 +48,8 @@ def stages(root: Path) -> dict[str, set[str]]:
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph  # edges lead from a stage to what it needs
-            names = {s: _address(s, root) for s in graph if isinstance(s, PipelineStage)}
+            declared = [s for s in graph if isinstance(s, PipelineStage) and not _kept(s, root)]
+            names = {s: _address(s, root) for s in declared}
             found = {
                 name: {names[d] for d in graph.successors(stage) if d in names}
                 for stage, name in sorted(names.items(), key=lambda pair: pair[1])
@@ -64,6 +67,13 @@ def _address(stage: "object", root: Path) -> str:
     path, name = Path(stage.path), str(stage.name)  # type: ignore[attr-defined]
     inside = os.path.relpath(path, root.resolve())
     return name if inside == "dvc.yaml" else f"{inside}:{name}"
+
+
+def _kept(stage: "object", root: Path) -> bool:
+    """Whether a stage is declared inside of a kept release, whose Bento holds all of BridgeRec's
+    files; without git nothing tells DVC not to look there."""
+    path = Path(stage.path)  # type: ignore[attr-defined]
+    return path.is_relative_to(Workspace.open(root).releases)
 
 
 def needed(graph: dict[str, set[str]], wanted: list[str] | None) -> dict[str, set[str]]:

@@ -43,7 +43,7 @@ def package(workspace: Workspace, prepare: Callable[[Path], None] | None = None)
         shutil.copytree(
             Path(bridgerec.__file__).parent,
             context / "bridgerec",
-            ignore=shutil.ignore_patterns("__pycache__", "flows"),
+            ignore=shutil.ignore_patterns("__pycache__", "flows", "dvc.yaml"),
         )
         template = files("bridgerec.templates") / "service.py.txt"
         (context / "service.py").write_bytes(template.read_bytes())
