@@ -75,12 +75,3 @@ def test_the_graph_does_not_depend_on_the_current_directory(toy: Path) -> None:
     assert dvc(toy, "stage", "list", "--name-only").split() == sorted(
         outside, key=lambda s: ["one", "two", "three", "aside"].index(s.split("@")[0])
     )
-
-
-def test_pipelines_inside_kept_releases_are_no_stages(toy: Path) -> None:
-    before = stages(toy)
-    inside = toy / "releases" / "a1" / "bento" / "src"
-    inside.mkdir(parents=True)
-    (inside / "dvc.yaml").write_text((toy / "dvc.yaml").read_text())
-    (inside / "data.txt").write_text("data")
-    assert stages(toy) == before

@@ -9,8 +9,6 @@ from typing import Any
 import psutil
 import pytest
 
-from helpers import REPOSITORY
-
 pytestmark = pytest.mark.slow
 
 
@@ -27,7 +25,7 @@ def mine(folder: Path) -> list[str]:
 def test_drift_retraining_swap_and_refusal(tmp_path: Path) -> None:
     folder = tmp_path / "play"
     done = subprocess.run(
-        [sys.executable, "-m", "bridgerec.cli", "rehearse", str(folder), "-C", str(REPOSITORY)],
+        [sys.executable, "-m", "bridgerec.cli", "rehearse", str(folder)],
         capture_output=True,
         text=True,
     )

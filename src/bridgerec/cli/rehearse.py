@@ -33,12 +33,11 @@ def rehearse(
     from bridgerec.rehearsal.acts import Rehearsal
     from bridgerec.rehearsal.plan import Plan
 
-    workspace = Workspace.open(directory)
-    place = workspace.root / folder
+    place = Workspace.open(directory).root / folder
     plan = Plan(seed=seed, people=people, items=items, visits=visits, turn=turn)
     signal.signal(signal.SIGTERM, _interrupted)
     with _Programme() as programme:
-        story = Rehearsal(place, workspace.root, plan, programme.say, programme.tell).play()
+        story = Rehearsal(place, plan, programme.say, programme.tell).play()
     typer.echo(f"\n{story.failures} of {story.sent:,} requests failed.")
     for name, found in story.gain.items():
         typer.echo(f"{name}, maintained against frozen: {found.value:+.4f} "

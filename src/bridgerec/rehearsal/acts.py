@@ -35,8 +35,8 @@ LONG = 3600.0  # seconds that a flow may take on a machine that is busy
 class Rehearsal:
     """`say` hears what goes on, line by line, `tell` of every act that is over."""
 
-    def __init__(self, folder: Path, flows: Path, plan: Plan, say: Say, tell: Tell) -> None:
-        self.folder, self.flows, self.plan, self.say, self.tell = folder, flows, plan, say, tell
+    def __init__(self, folder: Path, plan: Plan, say: Say, tell: Tell) -> None:
+        self.folder, self.plan, self.say, self.tell = folder, plan, say, tell
         self.story, self.began = Story(plan=plan), time.monotonic()
         self.seen: list[Seen] = []
 
@@ -65,7 +65,7 @@ class Rehearsal:
 
     def _play(self, living: Workspace, stage: ExitStack) -> None:
         with self._act("A first year") as told:
-            first = world.make_first(self.folder, self.plan, self.flows, self.say)
+            first = world.make_first(self.folder, self.plan, self.say)
             world.branch(first.root, living.root)
             told.append(f"{read_json(living.reports / 'decision.json')['winner']} wins")
         with self._act("Everything starts") as told:

@@ -1,9 +1,6 @@
 """The folder of a rehearsal: a trained first year, and the workspace that lives on from it."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import as_file, files
@@ -11,6 +8,8 @@ from pathlib import Path
 
 from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError, ConfigError
+from bridgerec.operations.deploy import write_flows
+from bridgerec.pipeline import command
 from bridgerec.rehearsal.plan import Plan
 from bridgerec.runtime import BrokenFile, atomic_file, read_json, write_json
 
@@ -41,11 +40,9 @@ def claim(folder: Path, plan: Plan) -> None:
         write_json(mark, wanted)
 
 
-def make_first(folder: Path, plan: Plan, flows: Path, say: Say) -> Workspace:
+def make_first(folder: Path, plan: Plan, say: Say) -> Workspace:
     """The first year, simulated and trained by `dvc repro` up to the gate's decision; one that is
     there is taken.
-
-    `flows` is a folder with `prefect.yaml` and `flows/`.
 
     Raises:
         BridgeRecError: the pipeline stopped; with the end of what it said.
@@ -60,11 +57,7 @@ def make_first(folder: Path, plan: Plan, flows: Path, say: Say) -> Workspace:
         _write_settings(root, plan)
         dvc(root, "init", "-q", "--no-scm")
         dvc(root, "config", "core.analytics", "false")
-        (root / ".dvcignore").write_text(
-            "/releases/\n/traffic/\n/state/\n/.bridgerec/\n/.prefect/\n"
-        )
         dvc(root, "add", "-q", "data")
-    _copy_flows(flows, root)
     dvc(root, "repro", "select", say=say)
     return Workspace.open(root)
 
@@ -73,24 +66,14 @@ def _write_settings(root: Path, plan: Plan) -> None:
     import yaml
 
     template = files(TEMPLATES)
-    for name in ("dvc.yaml", "bentofile.yaml"):
+    for name in ("dvc.yaml", "bentofile.yaml", "prefect.yaml"):
         (root / name).write_bytes((template / name).read_bytes())
+    write_flows(root)
     with as_file(template / "expectations") as found:
         shutil.copytree(found, root / "expectations")
     params = plan.changed(yaml.safe_load((template / "params.yaml").read_text(encoding="utf-8")))
     with atomic_file(root / "params.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-
-def _copy_flows(flows: Path, root: Path) -> None:
-    if not (flows / "prefect.yaml").is_file():
-        raise ConfigError(
-            f"{flows} has no prefect.yaml, so there are no flows to rehearse. Name a workspace "
-            "that has them with -C."
-        )
-    shutil.copy(flows / "prefect.yaml", root)
-    shutil.copytree(flows / "flows", root / "flows", dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
 
 
 def branch(source: Path, to: Path) -> Workspace:
@@ -108,36 +91,12 @@ def branch(source: Path, to: Path) -> Workspace:
     return Workspace.open(to)
 
 
-def dvc(root: Path, *arguments: str, say: Say = lambda _: None) -> None:
-    """Run this interpreter's DVC; every line of its output goes to `say`.
+def dvc(root: Path, *words: str, say: Say = lambda _: None) -> None:
+    """Run DVC; every line of its output goes to `say`.
 
     Raises:
         BridgeRecError: it failed; with its last lines.
     """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    lines: list[str] = []
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if text := line.rstrip():
-                lines.append(text)
-                say(text)
-        code = process.wait()
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    code, last = command.dvc(root, *words, say=say)
     if code:
-        end = "\n".join(lines[-20:])
-        raise BridgeRecError(f"`dvc {' '.join(arguments)}` failed in {root}:\n{end}")
+        raise BridgeRecError(f"`dvc {' '.join(words)}` failed in {root}:\n{last}")
