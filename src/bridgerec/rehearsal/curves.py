@@ -4,6 +4,8 @@ import html
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from bridgerec.rehearsal.story import Act
 
 WIDTH, HEIGHT = 1040, 330
@@ -17,7 +19,7 @@ def curve(days: Sequence[dict[str, Any]], marks: Sequence[tuple[float, str]], la
     words)."""
     ends = [d[name] for d in days for name, _, _ in LINES]
     top: float = 1.05 * max((end["high"] for end in ends), default=1) or 1
-    low: float = 0.9 * min((end["low"] for end in ends), default=0)
+    low = 0.0
     first, last = days[0]["day"], max(days[-1]["day"], days[0]["day"] + 1)
 
     def x(day: float) -> float:
@@ -59,12 +61,14 @@ def curve(days: Sequence[dict[str, Any]], marks: Sequence[tuple[float, str]], la
 
 def _grid(low: float, top: float, y: Place) -> str:
     found = []
-    for i in range(5):
-        value = low + (top - low) * i / 4
+    step = 10 ** np.floor(np.log10(top - low))
+    step = float(step if (top - low) / step >= 3 else step / 5)
+    for i in range(int(np.ceil(low / step - 1e-9)), int(np.floor(top / step + 1e-9)) + 1):
+        value = i * step
         found.append(
             f'<path d="M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}" stroke="var(--line)"/>'
             f'<text class="soft" x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">'
-            f"{value:.3f}</text>"
+            f"{value:.3g}</text>"
         )
     return "".join(found)
 

@@ -33,7 +33,7 @@ def write_page(path: Path, story: Story) -> None:
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>BridgeRec · rehearsal</title>\n<style>{style}td {{ white-space: normal; "
-            "vertical-align: top; }</style>\n"
+            "vertical-align: top; } td:first-child { white-space: nowrap; }</style>\n"
             f"<main>\n{''.join(part for part in body if part)}\n</main>\n</html>\n",
             encoding="utf-8",
         )
@@ -60,8 +60,8 @@ def headline(story: Story) -> list[str]:
         )
     if "ndcg" in story.gain:
         lines.append(
-            f"On the days after it the maintained model's NDCG@10 is {_gap(story.gain['ndcg'])} "
-            f"above the frozen one's, its expected clicks per list {_gap(story.gain['clicks'])}."
+            f"On the days after it, maintained minus frozen: NDCG@10 {_gap(story.gain['ndcg'])}, "
+            f"expected clicks per list {_gap(story.gain['clicks'])}."
         )
     if story.refusal is not None:
         what = "refused" if story.refusal.refused else "NOT refused"
@@ -117,9 +117,9 @@ def _acts(story: Story) -> str:
 
 def _requests(story: Story) -> str:
     parts = (
-        ("the people's days", story.requests),
-        ("meanwhile: retraining and change of the model", story.swap),
-        ("meanwhile: the bad candidate", story.refusal_load),
+        ("the days", story.requests),
+        ("during the retraining", story.swap),
+        ("during the bad candidate", story.refusal_load),
     )
     rows = [
         (name, f"{p['requests']:,}", str(p["failures"]), str(p["fallbacks"]),
@@ -137,7 +137,7 @@ def _requests(story: Story) -> str:
         "than 200. A fallback is an answer by the baseline, as the model was late or failed.</p>"
         + _table(
             ("when", "requests", "failures", "fallbacks", "by status", "lists by release",
-             "ms, median", "ms, 99th percentile"),
+             "ms, median", "ms, 99 %"),
             rows,
         )
         + _list(map(say, broken)),
