@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -12,6 +13,7 @@ from bridgerec.errors import BridgeRecError
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LOG_LINES = 20
 PATIENCE = 30.0  # seconds for one question
+BUSY = 120.0  # seconds
 Say = Callable[[str], None]
 
 
@@ -48,7 +50,11 @@ class Orders:
     def start(self, name: str, parameters: dict[str, Any] | None = None) -> Run:
         """Start the deployment NAME, whose flow has the same name, as its form in the UI does."""
         deployment = self._deployment(name)
-        body = {"parameters": parameters or {}, "state": {"type": "SCHEDULED"}}
+        body = {
+            "parameters": parameters or {},
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": uuid4().hex,  # said again to a busy server, it is one run
+        }
         return Run.of(self._ask("POST", f"/deployments/{deployment}/create_flow_run", body))
 
     def wait(self, run: Run, seconds: float, say: Say = lambda _: None) -> Run:
@@ -110,8 +116,20 @@ class Orders:
         return str(self._ask("GET", f"/deployments/name/{name}/{name}")["id"])
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = httpx.request(method, f"{self.api}{path}", json=body, timeout=PATIENCE)
-        if answer.status_code >= 400:
-            said = answer.text[:500]
-            raise BridgeRecError(f"Prefect at {self.api} refused {path}: {said}")
-        return answer.json()
+        """The server's answer; a busy one, whose database is locked for a moment, is asked again.
+
+        Raises:
+            BridgeRecError: it refuses, or is busy for too long.
+        """
+        limit = time.monotonic() + BUSY
+        while True:
+            try:
+                answer = httpx.request(method, f"{self.api}{path}", json=body, timeout=PATIENCE)
+                if answer.status_code < 400:
+                    return answer.json()
+                said, again = answer.text[:500], answer.status_code in (429, 503)
+            except httpx.TransportError as error:
+                said, again = repr(error), True
+            if not again or time.monotonic() > limit:
+                raise BridgeRecError(f"Prefect at {self.api} refused {path}: {said}")
+            time.sleep(1)
