@@ -1,24 +1,37 @@
 """The traffic log: JSON lines per answer and per reaction, written off the hot path, without user
-ids."""
+ids.
+
+A log that cannot be written (a full disk) is no reason to stop answering: those lines are lost,
+and said to be, and the next ones are tried again.
+"""
 
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
 from bridgerec.serving.state import Reaction
 
+AT_ONCE = 1000  # lines of one write
+APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+
 
 class TrafficLog:
-    """Appends to `FOLDER/requests.PID.jsonl` and `FOLDER/feedback.PID.jsonl` from a thread."""
+    """Appends to `FOLDER/requests.PID.jsonl` and `FOLDER/feedback.PID.jsonl` from a thread.
+
+    `lost` counts the lines that could not be written.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        self.lost = 0
+        self._failing = False
         self.path = folder / f"requests.{os.getpid()}.jsonl"
         self.reactions = folder / f"feedback.{os.getpid()}.jsonl"
         self._queue: queue.SimpleQueue[tuple[Path, bytes] | None] = queue.SimpleQueue()
@@ -71,16 +84,61 @@ class TrafficLog:
         self._thread.join(timeout=5)
 
     def _write(self) -> None:
-        files: dict[Path, BinaryIO] = {}
+        files: dict[Path, int] = {}
         try:
-            while (entry := self._queue.get()) is not None:
-                path, line = entry
-                if path not in files:
-                    files[path] = path.open("ab")
-                files[path].write(line)
-                if self._queue.empty():
-                    for file in files.values():
-                        file.flush()
+            more = True
+            while more:
+                lines, more = self._waiting()
+                for path, own in lines.items():
+                    try:
+                        if path not in files:
+                            path.parent.mkdir(parents=True, exist_ok=True)
+                            files[path] = os.open(path, APPEND, 0o644)
+                        _append(files[path], b"".join(own))
+                        self._told(path, None, 0)
+                    except OSError as error:
+                        self._told(path, error, len(own))
         finally:
             for file in files.values():
-                file.close()
+                os.close(file)
+
+    def _waiting(self) -> tuple[dict[Path, list[bytes]], bool]:
+        """What is queued, by file, and whether more may come; waits for the first line."""
+        lines: dict[Path, list[bytes]] = {}
+        entry = self._queue.get()
+        for taken in range(1, AT_ONCE + 1):
+            if entry is None:
+                return lines, False
+            path, line = entry
+            lines.setdefault(path, []).append(line)
+            if taken == AT_ONCE or self._queue.empty():
+                break
+            entry = self._queue.get()
+        return lines, True
+
+    def _told(self, path: Path, error: OSError | None, lines: int) -> None:
+        """Count what is lost; say when that begins and when it is over, not for every line."""
+        self.lost += lines
+        if (error is not None) == self._failing:
+            return
+        self._failing = error is not None
+        said = (
+            f"{path} cannot be written ({error.strerror}); its lines are lost until there is room, "
+            "answers go on"
+            if error is not None
+            else f"{path} is written again; {self.lost} lines were lost since the start"
+        )
+        with suppress(OSError, ValueError):  # stderr may be a file on the same disk
+            print(f"traffic log: {said}", file=sys.stderr, flush=True)
+
+
+def _append(file: int, text: bytes) -> None:
+    """Write all of `text` or nothing of it: a full disk takes a part of what it is given."""
+    before = os.fstat(file).st_size
+    written = 0
+    try:
+        while written < len(text):
+            written += os.write(file, text[written:])
+    except OSError:
+        os.ftruncate(file, before)
+        raise
