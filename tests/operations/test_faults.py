@@ -4,19 +4,31 @@
 """
 
 import asyncio
+import os
+import random
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import polars as pl
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 from bridgerec.config import Workspace
 from bridgerec.data.vectors import read_vectors
 from bridgerec.monitoring.report import monitor
+from bridgerec.operations.control import down, status, up
+from bridgerec.operations.state import Running
 from bridgerec.registry.current import promote, read_current
 from bridgerec.registry.store import Store
 from bridgerec.runtime import DiskFull, file_hash, read_json
@@ -33,6 +45,7 @@ from faults_world import (
     small_finished,
     workspace,
 )
+from helpers import REPOSITORY, accept, dvc, small_world
 
 __all__ = ["disk", "mounted", "on_disk", "small_finished", "workspace"]
 pytestmark = pytest.mark.slow
@@ -264,13 +277,33 @@ def test_a_damaged_current_json(workspace: Workspace) -> None:
     assert read_current(store).release == release.id
 
 
+def test_a_damaged_record_of_what_was_taken_in(tmp_path: Path) -> None:
+    found = small_world(tmp_path)
+    dvc(tmp_path, "init", "-q", "--no-scm")
+    (tmp_path / "expectations").symlink_to(REPOSITORY / "expectations")
+    accept(found, [event(1)])
+    dvc(tmp_path, "add", "-q", "data")
+    assert bridgerec(tmp_path, "intake").code == 0
+    after, record = file_hash(tmp_path / "data"), tmp_path / "data" / "taken.parquet"
+    record.unlink()  # not through its link to DVC's cache
+    record.write_bytes(b"PAR1 cut off")
+    said = bridgerec(tmp_path, "intake")
+    assert said.code == 3, said
+    assert f"{record} is damaged" in said.text
+    dvc(tmp_path, "checkout", "data.dvc", "--force")
+    assert file_hash(tmp_path / "data") == after
+    assert bridgerec(tmp_path, "intake").code == 0
+    assert file_hash(tmp_path / "data") == after
+
+
 # data that do not fit
 
 
 HEAD = "user_id,item_id,timestamp,kind\n"
 DROPS: dict[str, tuple[bytes, str]] = {
     "a column is missing": (
-        b"user,item_id,timestamp,kind\nu01,l01,1600000000,view\n", "lacks the column(s) ['user_id']"),
+        b"user,item_id,timestamp,kind\nu01,l01,1600000000,view\n",
+        "lacks the column(s) ['user_id']"),
     "times are words": (
         HEAD.encode() + b"".join(b"u%02d,l%02d,yesterday,view\n" % (n, n % 30) for n in range(60)),
         "timestamp"),
@@ -280,7 +313,8 @@ DROPS: dict[str, tuple[bytes, str]] = {
     "no bytes": (b"", "interactions"),
     "a head alone": (HEAD.encode(), "interactions"),
     "another format": (b"PAR1" + bytes(range(256)) * 4, "interactions"),
-    "rows of another length": (HEAD.encode() + b"u01,l01,1600000000,view,9,9,9\n" * 9, "interactions"),
+    "rows of another length": (
+        HEAD.encode() + b"u01,l01,1600000000,view,9,9,9\n" * 9, "interactions"),
 }  # fmt: skip
 
 
@@ -299,3 +333,176 @@ def test_a_wrong_schema_data_drop(small_finished: Workspace, workspace: Workspac
     assert bridgerec(workspace.root, "stage", "validate").code == 0
     assert read_json(verdict)["passed"]
     assert file_hash(workspace.prepared) == file_hash(small_finished.prepared)
+
+
+# kill -9
+
+
+KEEPER = """
+import os, shutil, signal, sys
+from pathlib import Path
+from bridgerec.config import Workspace
+from bridgerec.registry import store as module
+from bridgerec.registry.current import promote
+
+left = {left}
+
+def dying(inner):
+    def call(*arguments, **more):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inner(*arguments, **more)
+    return call
+
+os.replace, shutil.copy2 = dying(os.replace), dying(shutil.copy2)
+workspace = Workspace.open({root!r})
+store = module.Store.of(workspace)
+promote(store, store.keep(workspace, {verdict!r}))
+print("kept", left, flush=True)
+"""
+
+
+def test_keep_and_promote_killed_at_random_moments(workspace: Workspace) -> None:
+    def run(left: int) -> subprocess.CompletedProcess[str]:
+        code = KEEPER.format(left=left, root=str(workspace.root), verdict=VERDICT)
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    undisturbed = run(-1)
+    calls = -1 - int(undisturbed.stdout.split()[1])
+    store = Store.of(workspace)
+    [release] = store.all()
+    expected = file_hash(release.bento), file_hash(release.judged), release.read("decision")
+    chance = random.Random(5)
+    # among the last calls are the renames of the folder and of current.json
+    for moment in (*chance.sample(range(1, calls - 2), 2), calls - 1, calls):
+        shutil.rmtree(store.root)
+        killed = run(moment)
+        assert killed.returncode == -signal.SIGKILL, (moment, killed.stderr)
+        assert read_current(store).release is None
+        kept = store.all()
+        assert len(kept) == (moment == calls)  # whole, or not there
+        finished = run(-1)
+        assert finished.returncode == 0, (moment, finished.stderr)
+        [release] = store.all()
+        assert (file_hash(release.bento), file_hash(release.judged), release.read("decision")) == (
+            expected
+        )
+        assert read_current(store).release == release.id
+        assert leftovers(store.root) == []
+
+
+def test_dvc_repro_killed_at_random_moments(kept_in_git: Path) -> None:
+    outputs = ("embedded.txt", "trained-popularity.txt", "reports/evaluation/summary.json")
+
+    def repro() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=kept_in_git,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    undisturbed = shutil.copytree(kept_in_git.parent, kept_in_git.parents[1] / "other") / "shop"
+    begun = time.monotonic()
+    dvc(undisturbed, "repro")
+    took, chance = time.monotonic() - begun, random.Random(7)
+    for share in (0.5, 0.8):
+        process = repro()
+        time.sleep(took * (share + 0.2 * chance.random()))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    dvc(kept_in_git, "repro")
+    for name in outputs:
+        assert (kept_in_git / name).read_bytes() == (undisturbed / name).read_bytes()
+    one, two = (yaml.safe_load((r / "dvc.lock").read_text()) for r in (kept_in_git, undisturbed))
+    assert one == two
+    assert "up to date" in dvc(kept_in_git, "status")
+
+
+ANY = {"prefect": 0, "service": 0, "evidently": 0, "reports": 0}
+
+
+def kill(part: Running) -> None:
+    os.kill(part.pid, signal.SIGKILL)
+    os.waitpid(part.pid, 0)  # nobody else is its parent here
+
+
+def test_server_worker_and_service_killed_during_a_flow_run(workspace: Workspace) -> None:
+    def states() -> dict[str, str]:
+        return {row["part"]: row["state"] for row in status(workspace)["parts"]}
+
+    def started(url: str) -> str:
+        [found] = httpx.post(
+            f"{url}/api/deployments/filter",
+            json={"deployments": {"name": {"any_": ["training"]}}},
+            timeout=60,
+        ).json()
+        wanted = {"parameters": {"workspace": str(workspace.root), "stages": ["slow"]}}
+        place = f"{url}/api/deployments/{found['id']}/create_flow_run"
+        return str(httpx.post(place, json=wanted, timeout=60).json()["id"])
+
+    def state(url: str, run: str) -> str:
+        return str(httpx.get(f"{url}/api/flow_runs/{run}", timeout=60).json()["state_type"])
+
+    def until(done: Callable[[], bool], seconds: float = 240) -> None:
+        limit = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < limit
+            time.sleep(0.3)
+
+    root = workspace.root
+    (root / "dvc.yaml").write_text(
+        "stages: {slow: {cmd: 'touch begun; while [ ! -e go ]; do sleep 0.2; done; "
+        "echo done > end.txt', outs: [end.txt]}}\n"
+    )
+    dvc(root, "init", "-q", "--no-scm")
+    lines: list[str] = []
+    try:
+        parts = up(workspace, ANY, lines.append).parts
+        service, server = parts["service"], parts["prefect"]
+        sent = [{"user_id": "u03", "domain": "right", "item_id": f"r{n:02}"} for n in range(5)]
+        told = httpx.post(f"{service.url}/events", json={"events": sent}, timeout=60).json()
+        assert told["accepted"] == 5
+        run = started(server.url)
+        until((root / "begun").exists)
+        assert state(server.url, run) == "RUNNING"
+        for name in ("service", "worker", "prefect"):
+            kill(parts[name])
+        assert {n for n, s in states().items() if s == "gone"} == {"service", "worker", "prefect"}
+
+        again = up(workspace, ANY, lines.append).parts
+        assert set(states().values()) == {"running"}
+        assert any("marked as crashed" in line for line in lines)
+        assert state(again["prefect"].url, run) == "CRASHED"
+        # the same five are known already: nothing that was accepted is lost
+        kept = httpx.get(f"{again['service'].url}/users/u03", timeout=60).json()
+        assert {f"r{n:02}" for n in range(5)} <= {e["item_id"] for e in kept["events"]}, kept
+
+        (root / "go").touch()
+        after = started(again["prefect"].url)
+        until(lambda: state(again["prefect"].url, after) in ("COMPLETED", "FAILED", "CRASHED"))
+        assert state(again["prefect"].url, after) == "COMPLETED"
+        assert (root / "end.txt").read_text() == "done\n"
+    finally:
+        down(workspace, lines.append)
+
+
+# the table
+
+
+def test_each_row_of_the_table_is_a_test() -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    [table] = re.findall(r"\n## Faults\n.*?(?=\n## )", page, re.DOTALL)
+    named = [row.split("|")[-2].strip().strip("`") for row in re.findall(r"^\|.*\|$", table, re.M)]
+    named = named[2:]  # below the head
+    here = Path(__file__).relative_to(REPOSITORY).as_posix()
+    for place in named:
+        file, _, name = place.rpartition("::")
+        assert f"def {name}(" in (REPOSITORY / (file or here)).read_text(), place
+    own = re.findall(r"^def (test_\w+)\(", Path(__file__).read_text(), re.M)
+    assert set(own) - set(named) == {"test_each_row_of_the_table_is_a_test"}
+    assert len(set(named)) == len(named)
