@@ -1,5 +1,6 @@
 """What every process sets before it computes, and files that are never half-written."""
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,9 @@ QUIET = {
     "DISABLE_TELEMETRY": "1",
 }
 
+# the disk, a quota, or the size that a process may write
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def prepare_environment() -> None:
     """Set thread and telemetry variables that are not set yet (call before heavy imports)."""
@@ -43,36 +47,88 @@ def keep_memory() -> None:
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: the heap does not shrink
 
 
+class DiskFull(OSError):
+    """Nothing more can be written; the message names what was being written and the remedy."""
+
+    exit_code = 8
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error says that the disk, or what one may use of it, is full.
+
+    Libraries wrap the system's error in their own and keep at most its words.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in FULL
+    return any(f"(os error {number})" in str(error) for number in FULL) or any(
+        os.strerror(number) in str(error) for number in FULL
+    )
+
+
+def disk_full(path: Path, error: BaseException) -> DiskFull:
+    """The error to raise when `path` could not be written."""
+    return DiskFull(
+        f"{path} cannot be written: the disk is full ({os.strerror(_number(error))}). What was "
+        "there before is as it was. Make room (`df -h` shows where, `dvc gc --workspace` drops "
+        "what no longer counts from DVC's cache), and run the same command again."
+    )
+
+
+def _number(error: BaseException) -> int:
+    said = [n for n in FULL if f"(os error {n})" in str(error) or os.strerror(n) in str(error)]
+    return getattr(error, "errno", None) or next(iter(said), errno.ENOSPC)
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DiskFull) or no_room(error):
+            raise disk_full(path, error) from error
+        raise
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it on success, remove it on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Give a temporary path beside `path`; rename it on success, remove it on failure.
+
+    Raises:
+        DiskFull: it cannot be written whole; what was there before is as it was.
+    """
+    with _room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a fresh folder beside `path`; on success it takes the place of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*"):  # of a killed run
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Give a fresh folder beside `path`; on success it takes the place of `path`.
+
+    Raises:
+        DiskFull: it cannot be written whole; what was there before is as it was.
+    """
+    with _room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(f".{path.name}.*"):  # of a killed run
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary.chmod(0o755)
+        try:
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def swap_folders(one: Path, other: Path) -> bool:

@@ -1,6 +1,7 @@
 """The command line.  `main` is the entry point; each command is a module of this package."""
 
 import sys
+from pathlib import Path
 
 UNFORESEEN = 70  # sysexits.h: an internal error
 
@@ -10,7 +11,7 @@ def main() -> None:
 
     `--debug` shows the traceback instead.
     """
-    from bridgerec.runtime import BrokenFile, prepare_environment
+    from bridgerec.runtime import BrokenFile, DiskFull, disk_full, no_room, prepare_environment
 
     prepare_environment()
     from bridgerec.cli.app import app
@@ -24,7 +25,9 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        if isinstance(error, BridgeRecError | BrokenFile):
+        if no_room(error) and not isinstance(error, BridgeRecError | DiskFull):
+            error = disk_full(Path(getattr(error, "filename", None) or Path.cwd()), error)
+        if isinstance(error, BridgeRecError | BrokenFile | DiskFull):
             _tell(str(error))
             sys.exit(error.exit_code)
         _tell(

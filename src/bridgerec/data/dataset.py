@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bridgerec.errors import ArtifactError
+from bridgerec.data.stored import read_stored
 from bridgerec.runtime import read_json
 
 Part = Literal["train", "validation", "test"]
@@ -40,9 +40,7 @@ class Catalogue:
 
     @classmethod
     def read(cls, path: Path) -> "Catalogue":
-        if not path.is_file():
-            raise ArtifactError(f"{path} does not exist. Run `dvc repro` or `bridgerec run`.")
-        return cls(pl.read_parquet(path))
+        return cls(read_stored(path))
 
     @cached_property
     def domains(self) -> tuple[str, ...]:
@@ -257,13 +255,10 @@ class Split:
     @classmethod
     def read(cls, prepared: Path, name: str, catalogue: Catalogue) -> "Split":
         """Load `prepared/splits/NAME.parquet` with its entry of `prepared/splits.json`."""
-        path = prepared / "splits" / f"{name}.parquet"
-        if not path.is_file():
-            raise ArtifactError(f"{path} does not exist. Run `dvc repro` or `bridgerec run`.")
+        split = read_stored(prepared / "splits" / f"{name}.parquet")
         info = read_json(prepared / "splits.json")[name]
-        split = pl.read_parquet(path)
-        columns = pl.scan_parquet(prepared / "interactions.parquet")
-        rows = columns.select(pl.exclude("weight", "event_kind")).collect()
+        needed = pl.exclude("weight", "event_kind")
+        rows = read_stored(prepared / "interactions.parquet", needed)
         if "row" in split.columns:
             rows = rows[split["row"]]
         return cls(

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from bridgerec.config import Workspace
+from bridgerec.data.stored import read_stored
 from bridgerec.data.vectors import read_vectors
-from bridgerec.errors import ArtifactError, DataError
+from bridgerec.errors import DataError
 from bridgerec.monitoring import probe
 from bridgerec.monitoring.alerts import send
 from bridgerec.monitoring.answers import popularity_percentiles, read_answers
@@ -29,6 +30,7 @@ from bridgerec.monitoring.words import PARTS, markdown
 from bridgerec.runtime import BrokenFile, atomic_file, read_json, write_json
 
 REFERENCE_ROWS = 5000
+PREPARED = ("items", "interactions")
 WEBHOOK = "BRIDGEREC_WEBHOOK"
 
 
@@ -109,11 +111,7 @@ def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
 
 
 def _prepared(workspace: Workspace) -> tuple[pl.DataFrame, pl.DataFrame]:
-    paths = [workspace.prepared / "items.parquet", workspace.prepared / "interactions.parquet"]
-    for needed in paths:
-        if not needed.is_file():
-            raise ArtifactError(f"{needed} does not exist. Run `bridgerec run`.")
-    items, rows = (pl.read_parquet(p) for p in paths)
+    items, rows = (read_stored(workspace.prepared / f"{n}.parquet") for n in PREPARED)
     return items, rows
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bridgerec.errors import ArtifactError
 from bridgerec.monitoring.history import PICTURE
+from bridgerec.runtime import disk_full, no_room
 
 TITLES = {
     **PICTURE,
@@ -26,6 +27,7 @@ def keep(place: Path, name: str, columns: Any, numbers: dict[str, Any]) -> None:
 
     Raises:
         ArtifactError: the folder is damaged.
+        DiskFull: it is not; there is no room.
     """
     import pandas as pd
     from evidently import Dataset, Report
@@ -42,6 +44,8 @@ def keep(place: Path, name: str, columns: Any, numbers: dict[str, Any]) -> None:
         workspace.add_run(project.id, run, name="numbers")
         workspace.add_run(project.id, columns, name="columns")
     except (OSError, ValueError, KeyError) as error:
+        if no_room(error):
+            raise disk_full(place, error) from error
         raise ArtifactError(
             f"{place}: Evidently's workspace cannot be written ({error}). Move the folder away; "
             "the next run begins a new one, and reports/monitoring/history.parquet has all runs."

@@ -7,6 +7,7 @@ from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError, ConfigError
 from bridgerec.operations import parts as known
 from bridgerec.operations.deploy import deploy
+from bridgerec.operations.leftovers import end_left_runs
 from bridgerec.operations.parts import Part
 from bridgerec.operations.processes import HOST, find_port, start, stop, wait_until
 from bridgerec.operations.state import State, alone, read_state, write_state
@@ -14,11 +15,14 @@ from bridgerec.registry.current import live
 from bridgerec.registry.store import Store
 
 Say = Callable[[str], None]
+GONE = "the process of an earlier start is gone"
 PORTS = {"prefect": 4200, "service": 3000, "evidently": 8000, "reports": 8010}
 
 
 def up(workspace: Workspace, ports: Mapping[str, int] = PORTS, say: Say = print) -> State:
     """Start what does not run yet, and wait until all is well; returns what runs.
+
+    A worker goes with its server.  Flow runs whose worker is gone are marked as crashed.
 
     `ports`: the port of each part (0: any free one).  What runs already keeps its own.  If one
     part cannot be started, those that this call started are stopped again.
@@ -30,10 +34,15 @@ def up(workspace: Workspace, ports: Mapping[str, int] = PORTS, say: Say = print)
     _ = workspace.params  # a broken params.yaml is told first
     with alone(workspace):
         state = read_state(workspace)
-        for name in [n for n in state.parts if not state.alive(n)]:
-            say(f"{known.TITLES[name]}: the process of an earlier start is gone")
-            stop(state.parts[name])  # its children may still be there, and hold its port
+        gone = [n for n in state.parts if not state.alive(n)]
+        if "prefect" in gone and "worker" in state.parts and "worker" not in gone:
+            gone.append("worker")  # it knows the address of that server alone
+        for name in gone:
+            part = state.parts[name]
+            say(f"{known.TITLES[name]}: {'stopped' if state.alive(name) else GONE}")
+            stop(part)  # its children may still be there, and hold its port
             del state.parts[name]
+        write_state(workspace, state)
         begun = set(state.parts)
         try:
             _start_all(workspace, ports, state, say)
@@ -53,6 +62,8 @@ def _start_all(workspace: Workspace, ports: Mapping[str, int], state: State, say
         state.deployed, names = deploy(workspace, api, around, state.deployed)
         write_state(workspace, state)
         say(f"deployments: {', '.join(names)}")
+        if "worker" not in state.parts and (left := end_left_runs(api)):
+            say(f"flow runs that a killed worker left are marked as crashed: {', '.join(left)}")
         _one(workspace, known.worker(workspace, lambda: api), chosen, state, around, say)
     around = known.environment(workspace, prefect)
     if "service" in chosen:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Domain, Params, Workspace
 from bridgerec.data.readers import collect, read_identities, read_interactions, read_items
+from bridgerec.errors import DataError
 from bridgerec.serving.state import Event, NewItem, Store
 from bridgerec.validation.times import PLAUSIBLE
 
@@ -107,12 +108,23 @@ def has(taken: Marks, marks: Marks) -> NDArray[np.bool_]:
 
 
 def read_marks(path: Path) -> Marks:
-    """The marks of a file that `write_marks` wrote; none where there is no file."""
+    """The marks of a file that `write_marks` wrote; none where there is no file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.is_file():
         return np.zeros(0, MARK)
-    column = pq.read_table(path)["mark"].combine_chunks()
+    try:
+        column = pq.read_table(path)["mark"].combine_chunks()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DataError(
+            f"{path} is damaged ({error}), so it is not known what was taken in before. Bring back "
+            "data/ as its last intake left it: `dvc checkout data.dvc --force`."
+        ) from error
     if not len(column):
         return np.zeros(0, MARK)
     found = np.frombuffer(column.buffers()[1], dtype=MARK)

@@ -1,7 +1,8 @@
 """A process that has imported DVC and forks for every call of it (`command` starts it).
 
 A request is four bytes of length with two file descriptors (for the output; for the fork's number
-and its exit code), then JSON: `root`, `words`, `around`.  It ends when its caller does.
+and its exit code), then JSON: `root`, `words`, `around`.  It ends when its caller does, and takes
+along what it forked: a stage that nobody waits for would hold DVC's lock against the next run.
 """
 
 import gc
@@ -10,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -22,17 +24,23 @@ def main(number: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     gc.collect()
     gc.freeze()
+    forks: list[int] = []
     with socket.socket(fileno=number) as caller:
         while True:
             head, descriptors, _, _ = socket.recv_fds(caller, 4, 2)
             if len(head) < 4:
-                return
+                break
             request = json.loads(_exactly(caller, int.from_bytes(head, "big")))
-            if os.fork() == 0:
+            if (fork := os.fork()) == 0:
                 caller.close()
                 _run(request, *descriptors)
+            forks.append(fork)
             for descriptor in descriptors:
                 os.close(descriptor)
+    for fork in forks:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.waitid(os.P_PID, fork, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # is it still ours?
+            os.killpg(fork, signal.SIGTERM)
 
 
 def _exactly(caller: socket.socket, size: int) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from bridgerec.config import Workspace
+from bridgerec.data.stored import read_stored
 from bridgerec.errors import ArtifactError
 from bridgerec.registry.evidence import evidence
 from bridgerec.runtime import file_hash, read_json, write_json
@@ -57,8 +58,8 @@ def write_bundle(
     shutil.copy(items, folder / "catalogue.parquet")
     for name in ("users.parquet", "accounts.parquet"):
         shutil.copy(workspace.prepared / name, folder / name)
-    rows = pl.read_parquet(workspace.prepared / "interactions.parquet")
-    n_users = pl.scan_parquet(folder / "users.parquet").select(pl.len()).collect().item()
+    rows = read_stored(workspace.prepared / "interactions.parquet")
+    n_users = read_stored(workspace.prepared / "users.parquet", pl.len()).item()
     lengths = np.bincount(rows["user"].to_numpy(), minlength=n_users)
     stored = {
         "indptr": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

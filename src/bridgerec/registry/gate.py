@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue, Split
+from bridgerec.data.stored import read_stored
 from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError, GateRefused
 from bridgerec.evaluation.significance import Bootstrap
@@ -222,7 +223,7 @@ def select(workspace: Workspace) -> Decision:
     if not (folder / "metrics.json").is_file():
         raise ArtifactError(f"{folder / 'metrics.json'} does not exist. Run the evaluate stage.")
     metrics = read_json(folder / "metrics.json")
-    decision = decide(metrics, pl.read_parquet(folder / "per_user.parquet"), params)
+    decision = decide(metrics, read_stored(folder / "per_user.parquet"), params)
     if decision.winner is not None:
         _write_champion(workspace, decision, metrics)
     write_json(workspace.reports / "decision.json", decision.model_dump())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Histories, Split
+from bridgerec.data.stored import read_stored
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
@@ -90,7 +91,7 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
     """
     params, decision = workspace.params, read_json(workspace.reports / "decision.json")
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
-    per_user = pl.read_parquet(workspace.reports / "evaluation" / "per_user.parquet")
+    per_user = read_stored(workspace.reports / "evaluation" / "per_user.parquet")
     found = []
     for route, protocol in (("warm", decision["protocol"]), ("cold_start", "cold_start")):
         new = decision["routes"][route]
@@ -142,7 +143,7 @@ def _unseen(
     workspace: Workspace, release: Release, folder: Path, users: pl.Series
 ) -> NDArray[np.bool_]:
     """Whose rows of the target the judged models of `folder` cannot have learned from, (users,)."""
-    names = pl.read_parquet(workspace.prepared / "users.parquet")["user_id"].gather(users)
+    names = read_stored(workspace.prepared / "users.parquet")["user_id"].gather(users)
     hidden = pl.read_parquet(folder / "hidden.parquet")["user_id"]
     known = pl.read_parquet(release.bento / "src" / "bundle" / "users.parquet")["user_id"]
     return (names.is_in(hidden.implode()) | ~names.is_in(known.implode())).to_numpy()

@@ -23,6 +23,7 @@ import polars as pl
 
 from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Split
+from bridgerec.data.stored import read_stored
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.models.base import load
 from bridgerec.models.blend import Blend
@@ -152,7 +153,7 @@ def keep_judged(workspace: Workspace, decision: Mapping[str, Any], folder: Path)
     """Write the models by which the routes were decided to `folder`/SPLIT/CANDIDATE, and beside
     them, in `hidden.parquet`, who was asked there and so had rows that they did not learn from."""
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
-    users = pl.read_parquet(workspace.prepared / "users.parquet")["user_id"]
+    users = read_stored(workspace.prepared / "users.parquet")["user_id"]
     for route, protocol in (("warm", decision["protocol"]), ("cold_start", "cold_start")):
         name = decision["routes"][route]
         for split in sorted(read_json(workspace.prepared / "splits.json")):

@@ -1,6 +1,7 @@
 """The validate stage: every table, every check, one verdict."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,10 @@ def _unusable(workspace: Workspace, name: str, kind: str, error: TableProblem, n
         count, total, shown = undecodable_lines(error.path, n)
     elif error.check == "missing_columns":  # every row lacks them
         frame = scan_table(error.path)
-        rows = collect(frame.head(n), error.path).with_row_index("row", 1)
-        shown = [{column: str(value) for column, value in row.items()} for row in rows.to_dicts()]
-        count = total = collect(frame.select(pl.len()), error.path).item()
+        with suppress(TableProblem):  # its head was text, the rest is none
+            rows = collect(frame.head(n), error.path).with_row_index("row", 1)
+            shown = [{name: str(value) for name, value in row.items()} for row in rows.to_dicts()]
+            count = total = collect(frame.select(pl.len()), error.path).item()
     inside = error.path.is_relative_to(workspace.root)
     path = error.path.relative_to(workspace.root) if inside else error.path
     return Finding(
