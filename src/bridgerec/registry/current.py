@@ -191,6 +191,8 @@ def _editing(store: Store) -> Iterator["Change"]:
     store.root.mkdir(parents=True, exist_ok=True)
     with (store.root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in store.root.glob(".current.json.*"):  # of one that was killed
+            leftover.unlink()
         yield Change(store)
 
 
