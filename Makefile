@@ -10,7 +10,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DVC_NO_ANALYTICS := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test install install-test format lint types layers unit clean
+.PHONY: help demo test test-long install install-test format lint types layers unit clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -36,6 +36,9 @@ demo: install  ## demo data, the whole pipeline, and a few recommendations
 
 test: lint types layers unit  ## all checks and tests
 
+test-long: install-test  ## the closed loop, and a run started by clicks in Prefect's page
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m long
+
 format: install-test  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -51,7 +54,7 @@ layers: install-test
 	$(BIN)/lint-imports --no-cache
 
 unit: install-test
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow and not long"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow
 
 clean:  ## remove what the pipeline made (the data stay)

@@ -19,7 +19,7 @@ from bridgerec.operations.deploy import write_flows
 from browser import started
 from helpers import REPOSITORY, git
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 ANY = {"prefect": 0, "service": 0, "evidently": 0, "reports": 0}
 PATIENCE = 240.0  # seconds
 
