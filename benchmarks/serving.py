@@ -11,6 +11,9 @@ of the embed stage: item vectors are then drawn from a mixture that is fitted to
 from wrk in a process of its own; its share of a core is printed, so that one sees that it is not
 the limit.  Microseconds of processor time per request count where other work shares the machine.
 
+A worker is ready before it has made its 8-bit copies of item vectors (about two seconds, for which
+torch is loaded); what is printed after "at rest" is measured with them.
+
 `index` ranks a large catalogue with the inverted file against the exact answer.  `soak` mixes all
 kinds of requests, kills a worker every minute and compares what was accepted with what is there.
 """
@@ -30,8 +33,8 @@ import numpy as np
 import psutil
 
 from bridgerec.data.dataset import Catalogue
-from bridgerec.serving import index as indexes
-from bridgerec.serving.index import Index, inverted, padded
+from bridgerec.serving.copies import LISTS, PROBED, inverted, padded
+from bridgerec.serving.index import Index
 from bridgerec.serving.topk import Best
 from load.bundle import item_vectors, world, write
 from load.client import load
@@ -131,6 +134,8 @@ def served(title: str, folder: Path, catalogue: Catalogue, target: str, seconds:
                 f"{title}, {workers} worker(s): ready after {server.ready:.1f} s "
                 f"({server.cpu():.1f} s CPU); MiB: {memory(server)}"
             )
+            server.rest()
+            print(f"  at rest MiB: {memory(server)}", flush=True)
             if workers == 1:
                 for clients in (16, 64):
                     print("  /health   ", load(server, "/health", clients, seconds), flush=True)
@@ -160,12 +165,12 @@ def index(items: int, vectors: Path | None) -> None:
     print(f"{items} items, exact, by batches: {1e3 * spent:.2f} ms CPU per question", flush=True)
     with tempfile.TemporaryDirectory() as name:
         start, path = time.process_time(), Path(name) / "items.faiss"
-        built = inverted(padded(keys, exact.extras), lists=max(16, min(indexes.LISTS, items // 64)))
+        built = inverted(padded(keys, exact.extras), lists=max(16, min(LISTS, items // 64)))
         faiss.write_index(built, str(path))
         spent = time.process_time() - start
         print(f"built in {spent:.0f} s CPU, {path.stat().st_size / 1e6:.0f} MB", flush=True)
         fast = Index(keys, extras, path)
-        for probes in (8, 16, indexes.PROBED, 32, 48):
+        for probes in (8, 16, PROBED, 32, 48):
             fast.probe(probes)
             ask(fast, queries[:20], weights[:20])
             start = time.process_time()

@@ -62,6 +62,14 @@ class Server:
         """Seconds of processor time so far, of all its processes."""
         return sum(sum(p.cpu_times()[:2]) for p in self.all())
 
+    def rest(self, limit: float = 60) -> None:
+        """Wait until it does nothing: a worker goes on loading for a while once it is ready."""
+        end, before = time.monotonic() + limit, self.cpu()
+        time.sleep(2)  # it begins a second after it is ready
+        while time.monotonic() < end and (now := self.cpu()) - before > 0.02:
+            before = now
+            time.sleep(1)
+
 
 @contextmanager
 def started(command: list[str], folder: Path, check: str, **environment: str) -> Iterator[Server]:

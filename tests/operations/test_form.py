@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bridgerec.cli.init import write_flows
 from bridgerec.config import Workspace
 from bridgerec.operations.control import down, up
+from bridgerec.operations.deploy import write_flows
 from browser import started
 from helpers import REPOSITORY, git
 

@@ -12,9 +12,10 @@ from bridgerec.data.dataset import Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import load
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
+from bridgerec.serving import coarse, towers
 from bridgerec.serving import index as indexes
-from bridgerec.serving import towers
-from bridgerec.serving.index import Index, inverted, padded
+from bridgerec.serving.copies import inverted, padded
+from bridgerec.serving.index import Index
 from bridgerec.serving.topk import Best
 from bridgerec.serving.towers import ServedTowers, load_served, mapped
 
@@ -131,21 +132,32 @@ def fully(
     return np.lexsort((np.arange(len(scores)), -scores))
 
 
-@pytest.mark.parametrize("few", [0, 100])
-def test_short_lists_equal_full_sorts_by_both_ways(
-    few: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["product", "half", "coarse", "one by one", "given way"])
+def test_short_lists_equal_full_sorts_by_every_way(
+    way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`few` questions go by half precision, which must prove itself complete or give way."""
+    """Half precision and the 8-bit copy must prove themselves complete or give way."""
+    narrowed = way not in ("product", "half")
+    if narrowed and not coarse.possible():
+        pytest.skip("this processor does not multiply 8-bit integers")
     monkeypatch.setattr(indexes, "SMALL", 100)
-    monkeypatch.setattr(indexes, "FEW", few)
-    monkeypatch.setattr(indexes, "BUFFER", 30_000)  # several matrix products
+    monkeypatch.setattr(indexes, "FEW", 100)
+    monkeypatch.setattr(indexes, "ALONE", 100 if way == "one by one" else 1)
+    monkeypatch.setattr(indexes, "MANY", 0 if way == "given way" else 8)
+    monkeypatch.setattr(coarse, "CHUNK", 1024)  # the last one is not full
+    monkeypatch.setattr(indexes, "BUFFER", 60_000)  # several matrix products
     vectors, extras, queries, weights = clustered(3000)
     index = Index(vectors, extras)
+    if way != "product":
+        monkeypatch.setattr(indexes, "possible", lambda: narrowed)
+        index.quicken()
+    if way in ("coarse", "one by one"):  # nothing comes from the way that the others fall back to
+        monkeypatch.setattr(index, "_all", lambda *_: pytest.fail("not proved"))
     # the extras as the index keeps them: their mean is taken off and added again
     kept = index.extras + index.shift
     rng = np.random.default_rng(1)
     hidden = [rng.choice(3000, size=h % 30, replace=False).tolist() for h in range(40)]
-    ks = [1 + i for i in range(40)]
+    ks = [1 + i % 10 for i in range(40)]
     found = index.top(queries, weights, ks, hidden)
     for i, best in enumerate(found):
         order = fully(vectors, kept, queries[i], weights[i], hidden[i])
@@ -156,6 +168,8 @@ def test_an_answer_does_not_depend_on_who_else_asks() -> None:
     vectors, extras, queries, weights = clustered(30_000)
     index = Index(vectors, extras)
     hidden: list[list[int]] = [[]] * 40
+    before = index.top(queries, weights, [20] * 40, hidden)
+    index.quicken()
     together = index.top(queries, weights, [20] * 40, hidden)
 
     def same(one: Best, other: Best) -> bool:
@@ -164,6 +178,7 @@ def test_an_answer_does_not_depend_on_who_else_asks() -> None:
     for i in range(40):
         alone = slice(i, i + 1)
         assert same(index.top(queries[alone], weights[alone], [20], [[]])[0], together[i])
+    assert all(map(same, before, together))
     three = index.top(queries[:7], weights[:7], [20] * 7, hidden[:7])
     assert all(same(a, b) for a, b in zip(three, together, strict=False))
 
@@ -222,3 +237,21 @@ def test_large_targets_get_their_inverted_file_before_a_bundle_is_sealed(
         strict=True,
     ):
         assert one.places.tolist() == other.places.tolist()
+
+
+@pytest.mark.skipif(not coarse.possible(), reason="no 8-bit products")
+@pytest.mark.parametrize("weight", [0.0, 1.0, 1e4])
+def test_the_error_of_the_8_bit_copy_is_within_its_bound(weight: float) -> None:
+    """Also where one coordinate or the extras are far larger than all else, or all is nought."""
+    vectors, extras, queries, weights = clustered(5000)
+    vectors[:, 3] *= 30
+    queries[1], weights[1] = 0, 0
+    copy = coarse.Coarse(vectors, extras)
+    asked_ = copy.ask(queries, weights * np.float32(weight))
+    with copy:
+        found = copy.scores(asked_.keys, [])
+        scores = found.scores[:5000, :40].astype(np.float64) * asked_.unit
+    exact = queries.astype(np.float64) @ vectors.T + weight * weights.astype(np.float64) @ extras.T
+    off = np.abs(scores - exact.T)
+    assert (off <= asked_.error).all()
+    assert off.max() > 0  # it is no copy of the exact ones

@@ -18,7 +18,7 @@ PANELS = {
     "Start": ("demo", "init", "simulate", "doctor"),
     "Pipeline": ("run", "stage", "evaluation", "tune", "intake"),
     "Use": ("recommend", "serve", "keys", "monitor", "backfill"),
-    "Operate": ("up", "down", "status", "releases", "verify"),
+    "Operate": ("up", "down", "status", "releases", "verify", "rehearse"),
 }
 
 for panel, names in PANELS.items():

@@ -16,6 +16,7 @@ from bridgerec.config import Domain, Workspace, check_name, load_params
 from bridgerec.data.images import copy_images
 from bridgerec.data.readers import collect, raw_interactions, read_items, typed_interactions
 from bridgerec.errors import ConfigError
+from bridgerec.operations.deploy import write_flows
 from bridgerec.runtime import atomic_file
 
 TEMPLATES = "bridgerec.templates"
@@ -25,13 +26,6 @@ IGNORED = (
     *("/data", "/artifacts/", "/reports/", "/traffic/", "/releases/", "/state/"),
     *("/keys.json", "/canary.json", "/canary.live.json", "/.bridgerec/", "/.prefect/"),
 )
-FLOW = '''"""The flow `{name}` of the installed BridgeRec, for prefect.yaml."""
-
-from bridgerec.flows.{module} import {name}
-
-if __name__ == "__main__":
-    {name}()
-'''
 Tables = tuple[Path, Path]  # interactions, items
 
 
@@ -159,19 +153,6 @@ def _copy_tables(root: Path, name: str, tables: Tables) -> bool:
         items.write_parquet(path)
     copy_images(items, tables[1].parent, folder)
     return "timestamp" in raw.columns
-
-
-def write_flows(root: Path) -> None:
-    """A file per flow that prefect.yaml names.  The flows themselves are the installed ones, so
-    that they fit the rest after an upgrade; whoever wants another one changes its file."""
-    import yaml
-
-    declared = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    for entrypoint in sorted({str(d["entrypoint"]) for d in declared}):
-        path, _, name = entrypoint.partition(":")
-        with atomic_file(root / path) as temporary:
-            text = FLOW.format(name=name, module=Path(path).stem)
-            temporary.write_text(text, encoding="utf-8")
 
 
 def _ignore(path: Path) -> None:

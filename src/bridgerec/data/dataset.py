@@ -55,7 +55,8 @@ class Catalogue:
     @cached_property
     def fingerprint(self) -> str:
         """Changes whenever an item comes, goes or moves."""
-        text = "\0".join(f"{d}\1{i}" for d, i in self.items.select("domain", "item_id").iter_rows())
+        names = self.items.select(pl.concat_str("domain", "item_id", separator="\1")).to_series()
+        text = "\0".join(names.to_list())
         return hashlib.sha256(text.encode()).hexdigest()
 
     def block(self, domain: str) -> slice:

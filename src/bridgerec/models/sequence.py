@@ -34,7 +34,7 @@ class Sequence(Candidate):
     random = True
     uses_vectors = True
     space: ClassVar[Space] = {
-        "embedding_size": Choice(choice=(32, 64, 128)),
+        "embedding_size": Choice(choice=(32, 64, 128, 256)),
         "learning_rate": Range(low=0.0005, high=0.01, log=True),
         "temperature": Range(low=0.03, high=0.2, log=True),
         "dropout": Range(low=0, high=0.6),

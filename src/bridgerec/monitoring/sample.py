@@ -1,4 +1,8 @@
-"""Rows that can be compared: one interaction of each history, of training and of the log."""
+"""Rows that can be compared: the newest interaction of each history, of training and of the log.
+
+Most of a history that people ask with is what the model learned from; only its end can tell that
+something changed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +27,11 @@ class Sample:
 def training_sample(
     items: pl.DataFrame, rows: pl.DataFrame, limit: int, size: int, rng: np.random.Generator
 ) -> Sample:
-    """One interaction of each of at most `size` training people."""
-    shuffled = rows.select("user", "item")[rng.permutation(rows.height)]
-    people = (
-        shuffled.group_by("user", maintain_order=True)
-        .agg(pl.col("item").first(), pl.len().alias("length"))
-        .head(size)
+    """The newest interaction of each of at most `size` training people (`rows` are in order)."""
+    people = rows.group_by("user", maintain_order=True).agg(
+        pl.col("item").last(), pl.len().alias("length")
     )
+    people = people[rng.permutation(people.height)[:size]]
     item = people["item"].to_numpy().astype(np.int64)
     length = people["length"].clip(upper_bound=limit).to_numpy()
     return Sample(item, _frame(items, rows, item, items["domain"].gather(item).to_list(), length))
@@ -41,10 +43,10 @@ def live_sample(
     histories: Sequence[Sequence[tuple[str, str]]],
     rng: np.random.Generator,
 ) -> Sample:
-    """One interaction of each history of the log, in random order."""
+    """The newest interaction of each history of the log, in random order."""
     index = {key: i for i, key in enumerate(zip(items["domain"], items["item_id"], strict=True))}
     order = rng.permutation(len(histories)).tolist()
-    chosen = [histories[i][int(rng.integers(len(histories[i])))] for i in order]
+    chosen = [histories[i][-1] for i in order]
     item = np.array([index.get(key, -1) for key in chosen], dtype=np.int64)
     length = np.array([len(histories[i]) for i in order])
     return Sample(item, _frame(items, rows, item, [domain for domain, _ in chosen], length))

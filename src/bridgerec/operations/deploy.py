@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import httpx
 import yaml
@@ -12,7 +13,26 @@ from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError
 from bridgerec.operations.parts import POOL
 from bridgerec.pipeline.overrides import choices
-from bridgerec.runtime import file_hash
+from bridgerec.runtime import atomic_file, file_hash
+
+FLOW = '''"""The flow `{name}` of the installed BridgeRec, for prefect.yaml."""
+
+from bridgerec.flows.{module} import {name}
+
+if __name__ == "__main__":
+    {name}()
+'''
+
+
+def write_flows(root: Path) -> None:
+    """A file per flow that prefect.yaml names.  The flows themselves are the installed ones, so
+    that they fit the rest after an upgrade; whoever wants another one changes its file."""
+    declared = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    for entrypoint in sorted({str(d["entrypoint"]) for d in declared}):
+        path, _, name = entrypoint.partition(":")
+        with atomic_file(root / path) as temporary:
+            text = FLOW.format(name=name, module=Path(path).stem)
+            temporary.write_text(text, encoding="utf-8")
 
 
 def flows_hash(workspace: Workspace) -> str:

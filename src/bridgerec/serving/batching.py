@@ -26,7 +26,7 @@ from bridgerec.serving.towers import ServedTowers
 Floats = NDArray[np.float32]
 MOST = 64  # questions of one batch
 WAITING = 1024  # questions
-BRIEF = 0.05  # seconds that the event loop may be held
+BRIEF = 0.05  # seconds of processor time that the event loop may be held
 
 
 class Wanted(NamedTuple):
@@ -59,7 +59,7 @@ class Batcher:
 
     def __init__(self, patience: float = 1.0, most: int = MOST, waiting: int = WAITING) -> None:
         self.patience, self.most, self.limit = patience, most, waiting
-        self.each = 0.0  # seconds per question, lately
+        self.each = self.work = 0.0  # seconds, and those of the processor, per question, lately
         self._waiting: deque[Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="score")
@@ -102,14 +102,14 @@ class Batcher:
                     continue
                 start = time.monotonic()
                 jobs = [job for job, _ in batch]
-                if self.each * len(jobs) < BRIEF and all(
+                if self.work * len(jobs) < BRIEF and all(
                     isinstance(job.model, ServedTowers) and job.wanted for job in jobs
                 ):
-                    answers = answer_all(jobs)
+                    answers, work = timed(jobs)
                 else:
-                    answers = await loop.run_in_executor(self._pool, answer_all, jobs)
-                spent = (time.monotonic() - start) / len(batch)
-                self.each = 0.8 * self.each + 0.2 * spent if self.each else spent
+                    answers, work = await loop.run_in_executor(self._pool, timed, jobs)
+                self.each = _lately(self.each, (time.monotonic() - start) / len(batch))
+                self.work = _lately(self.work, work / len(batch))
                 for (_, done), answer in zip(batch, answers, strict=True):
                     if done.cancelled():
                         continue
@@ -124,6 +124,17 @@ class Batcher:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def timed(jobs: Sequence[Job]) -> tuple[list[Floats | Best | Exception], float]:
+    """`answer_all`, and the seconds of processor time that this thread needed for it."""
+    start = time.thread_time()
+    answers = answer_all(jobs)
+    return answers, time.thread_time() - start
+
+
+def _lately(old: float, new: float) -> float:
+    return 0.8 * old + 0.2 * new if old else new
 
 
 def answer_all(jobs: Sequence[Job]) -> list[Floats | Best | Exception]:

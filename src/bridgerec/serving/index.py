@@ -1,11 +1,12 @@
 """The best items of models whose score is a dot product, without a number per item in Python.
 
 score = query · vector + weights · extras, where the extras of an item are what speaks for it
-whoever asks (popularity, a trend).  Three ways lead to a short list:
+whoever asks (popularity, a trend).  Four ways lead to a short list:
 
-- a batch: one matrix product in float32, and what may be among the k best by its rounding;
-- a few questions: a half-precision copy, which is read in half the time.  Its error is bounded by
-  the vectors' own rounding; where that does not prove a list complete, the first way is gone;
+- an 8-bit copy, where the processor can multiply it (see coarse);
+- elsewhere one matrix product in float32, and what may be among the k best by its rounding;
+- or, for a few questions, a half-precision copy, which is read in half the time.  Its error is
+  bounded by the vectors' own rounding; where that does not prove a list complete, the product does;
 - more than `LARGE` items: an inverted file with 8-bit codes (IVF,SQ8) for all but the most popular
   items, which are all looked at.  It may miss some.
 
@@ -22,18 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridgerec.errors import ArtifactError
-from bridgerec.serving.topk import Best, Ints, Pairs, at_least, hide, sort
+from bridgerec.serving.coarse import ALONE, OUT, UNIT, Coarse, possible
+from bridgerec.serving.copies import half, padded, read_inverted
+from bridgerec.serving.topk import Best, Floats, Ints, Pairs, at_least, hide, sort
 
-Floats = NDArray[np.float32]
 Hidden = Sequence[Sequence[int] | Ints]
 BUFFER = 2**24  # scores at a time: 64 MiB
 FEW = 4  # questions up to which the half-precision copy is faster than a matrix product
 SMALL = 20_000  # items below which it is not worth having
 LARGE = 250_000
 SPARE = 64  # places more than asked for, of the short lists that are not complete by themselves
-LISTS, PROBED = 2048, 16  # inverted lists, and how many are looked into
 HEAD = 100  # one item of so many is always looked at
-UNIT = 2.0**-24  # rounding of float32
+MANY = 8  # groups of the 8-bit copy that may be looked into, per item asked for and 100 more
 
 
 class Index:
@@ -55,13 +56,25 @@ class Index:
         self.longest = float(norms.max(initial=0))
         self._lock, self._buffer = threading.Lock(), np.empty(0, dtype=np.float32)
         self._half: Any = None
+        self._coarse: Coarse | None = None
         self._inverted: Any = None
         self._head: Ints | None = None
         if inverted is not None:
             self._inverted = read_inverted(inverted, vectors.shape)
             self._keep_head(len(vectors) // HEAD)
-        elif SMALL <= len(vectors) < LARGE:
-            self._half, self._half_error = half(padded(vectors, self.extras))
+
+    def quicken(self) -> None:
+        """Make the copy by which lists are found faster.  Takes a while: others may ask meanwhile,
+        and get the same answers."""
+        if self._inverted is not None or not SMALL <= len(self.vectors) < LARGE:
+            return
+        if possible():
+            found = Coarse(self.vectors, self.extras)
+            found.prepare()
+            self._coarse = found
+        else:
+            made, self._half_error = half(padded(self.vectors, self.extras))
+            self._half = made
 
     def _keep_head(self, count: int) -> None:
         """Set apart the items for which most speaks whoever asks.  They may be among the best of
@@ -83,6 +96,8 @@ class Index:
             asked = queries[part], weights[part], k[part], hidden[part]
             if self._inverted is not None:
                 found += self._listed(self._inverted, *asked, most)[0]
+            elif self._coarse is not None and self._coarse.holds(most):
+                found += self._narrowed(self._coarse, *asked)
             elif self._half is not None and len(asked[0]) <= FEW:
                 found += self._few(*asked)
             else:
@@ -115,6 +130,35 @@ class Index:
             hide(scores, hidden)
             pairs = at_least(scores, max(k, default=0), slack.astype(np.float32))
         return sort(self._exact(queries, weights, pairs.row, pairs.place), len(queries), k)
+
+    def _narrowed(
+        self, coarse: Coarse, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden
+    ) -> list[Best]:
+        batch, most = len(queries), max(k, default=0)
+        if 1 < batch <= ALONE:
+            rows = [slice(i, i + 1) for i in range(batch)]
+            return [
+                self._narrowed(coarse, queries[r], weights[r], k[r], hidden[r])[0] for r in rows
+            ]
+        asked = coarse.ask(queries, weights)
+        with coarse:
+            scores = coarse.scores(asked.keys, hidden)
+            kth = coarse.kth(scores, max(1, most), batch)
+            first = coarse.at_least(scores, np.maximum(kth, OUT + 1))
+            near = self._exact(queries, weights, first.row, first.place)
+            # the k-th of these is not above the true one; what may reach it is told by the error
+            least = np.array([b.scores[-1] if len(b.scores) else 0 for b in sort(near, batch, k)])
+            bound = np.floor((least - weights @ self.shift - asked.error) / asked.unit)
+            bound = np.clip(bound, OUT + 1, -OUT - 1).astype(np.int32)
+            rest = coarse.at_least(scores, bound, MANY * (most + 100))
+        new = rest.score < kth[rest.row]
+        more = self._exact(queries, weights, rest.row[new], rest.place[new])
+        both = near.and_(more)
+        found = sort(both.where(both.score >= least[both.row]), batch, k)
+        for i in np.flatnonzero(rest.many | (kth == OUT)).tolist():
+            one = slice(i, i + 1)
+            found[i] = self._all(queries[one], weights[one], k[one], hidden[one])[0]
+        return found
 
     def _few(
         self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden
@@ -189,57 +233,3 @@ def product(rows: Floats, columns: Floats, out: Floats, add: bool) -> None:
     done = sgemm(1.0, flipped, columns.T, float(add), out, overwrite_c=1)
     if not np.shares_memory(done, out):  # a copy was made: of an unaligned map, say
         out[:] = done
-
-
-def padded(rows: Floats, more: Floats) -> Floats:
-    """Both side by side, with zeros up to a multiple of 8 columns: faiss is slow at others."""
-    width = rows.shape[1] + more.shape[1]
-    found = np.zeros((len(rows), -(-width // 8) * 8), dtype=np.float32)
-    found[:, : rows.shape[1]], found[:, rows.shape[1] : width] = rows, more
-    return found
-
-
-def half(keys: Floats) -> tuple[Any, float]:
-    """A half-precision index of `keys` (n, d), and the largest distance it moved one by."""
-    import faiss
-
-    moved = 0.0
-    for start in range(0, len(keys), 8192):  # in pieces: nothing as large as the keys is made
-        part = keys[start : start + 8192]
-        rounded = part.astype(np.float16).astype(np.float32)
-        moved = max(moved, float(np.sqrt(((part - rounded) ** 2).sum(axis=1).max())))
-    found = faiss.IndexScalarQuantizer(
-        keys.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-    )
-    found.add(keys)
-    return found, moved * (1 + 1e-3)
-
-
-def inverted(keys: Floats, lists: int = LISTS, seed: int = 0) -> Any:
-    """An inverted file of 8-bit codes over `keys` (n, d); takes about a minute for a million."""
-    import faiss
-
-    lists = max(1, min(lists, len(keys) // 40))
-    found: Any = faiss.index_factory(keys.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
-    found.cp.seed = seed
-    sample = np.random.default_rng(seed).permutation(len(keys))[: 64 * lists]
-    found.train(keys[np.sort(sample)])
-    found.add(keys)
-    found.nprobe = PROBED
-    return found
-
-
-def read_inverted(path: Path, shape: tuple[int, ...]) -> Any:
-    """
-    Raises:
-        ArtifactError: the file is of another catalogue.
-    """
-    import faiss
-
-    found = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-    if found.ntotal != shape[0]:
-        raise ArtifactError(
-            f"{path} holds {found.ntotal} items, the model {shape[0]}. Package the release again."
-        )
-    faiss.extract_index_ivf(found).nprobe = PROBED
-    return found

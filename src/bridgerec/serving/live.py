@@ -70,6 +70,7 @@ class Live:
                 return known
         recommender = Recommender.open(folder)
         recommender.warm()
+        recommender.quicken()
         kept = {known.folder for known in loaded}
         self._embedders = {f: e for f, e in self._embedders.items() if f in kept}
         if any(embedder.started for embedder in self._embedders.values()):

@@ -1,7 +1,7 @@
 """Who asks, and what the person's history is: the release's, what came since, and what was sent."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ from bridgerec.data.dataset import Histories
 from bridgerec.serving.schemas import HistoryItem
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import View
+
+NOTHING: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,16 @@ class Entry(NamedTuple):
 def history(entries: Sequence[Entry], now: int | None) -> Histories:
     """One row for a model from entries of the catalogue, oldest first; none is newer than `now`,
     the moment of the question."""
-    kinds = np.array([e.kind for e in entries], dtype=np.int8)
-    rows = replace(
-        Histories.of([[e.item for e in entries]]), event_kind=kinds if (kinds >= 0).any() else None
-    )
+    n = len(entries)
+    items = np.fromiter((e.item for e in entries), dtype=np.int32, count=n)
+    kinds = np.fromiter((e.kind for e in entries), dtype=np.int8, count=n)
+    told = kinds if n and kinds.max() >= 0 else None
+    indptr, weights = np.array([0, n]), np.ones(n, dtype=np.float32)
     if now is None:
-        return rows
-    time = np.array([min(e.time, now) for e in entries], dtype=np.int64)
-    return replace(rows, timestamp=time, asked=np.array([now]))
+        return Histories(indptr, items, weights, event_kind=told)
+    time = np.fromiter((e.time for e in entries), dtype=np.int64, count=n)
+    asked = np.array([now])
+    return Histories(indptr, items, weights, np.minimum(time, now), asked, event_kind=told)
 
 
 @dataclass(frozen=True)
@@ -114,17 +118,21 @@ class People:
                 entries = self.packaged(row)
             if (row is None or view.forgotten) and not view.events:
                 notes.append("this user id is not known; only the history sent is used")
-        live = [(shelf.index.get(e.domain, {}).get(e.item_id), e) for e in view.events]
-        entries += [Entry(i, e.timestamp, self._kind(e.kind)) for i, e in live if i is not None]
+        index = shelf.index
+        for e in view.events:
+            item = index.get(e.domain, NOTHING).get(e.item_id)
+            if item is not None:
+                entries.append(Entry(item, e.timestamp, self._kind(e.kind)))
         if now is not None:
             entries.sort(key=lambda entry: entry.time)  # stable: equal times stay in order
-        found = [(shelf.index.get(h.domain, {}).get(h.item_id), h) for h in sent]
-        unknown = sum(item is None for item, _ in found)
+        known, usual = len(entries), now or 0
+        for h in sent:
+            item = index.get(h.domain, NOTHING).get(h.item_id)
+            if item is not None:
+                entries.append(Entry(item, h.timestamp or usual, self._kind(h.kind)))
+        unknown = known + len(sent) - len(entries)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
-        entries += [
-            Entry(i, h.timestamp or now or 0, self._kind(h.kind)) for i, h in found if i is not None
-        ]
         once = self._newest(entries)
         return Past(
             np.array([entry.item for entry in once], dtype=np.int64),
@@ -137,7 +145,7 @@ class People:
 
     def _for_models(self, shelf: Shelf, entries: list[Entry], now: int | None) -> Histories:
         n = len(shelf.catalogue)
-        if any(entry.item >= n for entry in entries):
+        if len(shelf.added) and any(entry.item >= n for entry in entries):
             entries = self._newest(
                 e if e.item < n else e._replace(item=shelf.added.stand_in(e.item)) for e in entries
             )
@@ -145,9 +153,12 @@ class People:
 
     def _newest(self, entries: Iterable[Entry]) -> list[Entry]:
         """Each item once, at its newest place, with its weightiest kind of event."""
+        entries = list(entries)
+        if len({entry.item for entry in entries}) == len(entries):
+            return entries
         weights = [*self.kinds.values(), -np.inf]  # -1 is the last: of unknown kind
         found: dict[int, Entry] = {}
-        for entry in reversed(list(entries)):
+        for entry in reversed(entries):
             kept = found.setdefault(entry.item, entry)
             if weights[entry.kind] > weights[kept.kind]:
                 found[entry.item] = kept._replace(kind=entry.kind)

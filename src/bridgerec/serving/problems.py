@@ -90,24 +90,28 @@ def _place(loc: tuple[int | str, ...]) -> str:
     return ".".join(parts) or "body"
 
 
+def refused(request: Request, error: BridgeRecError | ValidationError) -> Response:
+    """The answer to what the service does not accept, or cannot do now."""
+    if isinstance(error, ValidationError):
+        return _invalid(request, [(e["loc"], e["msg"]) for e in error.errors()])
+    status, name, remedy = described(error)
+    found = problem(request, status, name, str(error), remedy)
+    if isinstance(error, Unavailable) and error.retry_after is not None:
+        found.headers["Retry-After"] = str(error.retry_after)
+    return found
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application look like this."""
 
     @app.exception_handler(BridgeRecError)
-    async def refused(request: Request, error: BridgeRecError) -> Response:
-        status, name, remedy = described(error)
-        found = problem(request, status, name, str(error), remedy)
-        if isinstance(error, Unavailable) and error.retry_after is not None:
-            found.headers["Retry-After"] = str(error.retry_after)
-        return found
+    @app.exception_handler(ValidationError)
+    async def unfit(request: Request, error: BridgeRecError | ValidationError) -> Response:
+        return refused(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         return _invalid(request, [(e["loc"][1:], e["msg"]) for e in error.errors()])
-
-    @app.exception_handler(ValidationError)
-    async def unfit(request: Request, error: ValidationError) -> Response:
-        return _invalid(request, [(e["loc"], e["msg"]) for e in error.errors()])
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:

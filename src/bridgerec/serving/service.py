@@ -2,6 +2,8 @@
 
 import gc
 import os
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.guard import GuardSettings, guard
 from bridgerec.serving.live import Live
 from bridgerec.serving.ranker import Recommender
+from bridgerec.serving.routes.hot import First
 from bridgerec.serving.state import open_store
 from bridgerec.serving.traffic import TrafficLog
 
 STARTING = 60.0  # seconds to load the release that the others went over to
+AFTER = 1.0  # seconds from loaded to quickened: it must not hold up the first answers
 
 
 def make_service(bundle: Path) -> Any:
@@ -37,6 +41,9 @@ def make_service(bundle: Path) -> Any:
             state["live"] = open_live(recommender, settings["timeout_seconds"])
             gc.collect()
             gc.freeze()  # what was loaded lives as long as the process: no need to scan it
+            later = threading.Timer(AFTER, quicken, [recommender])
+            later.daemon = True
+            later.start()
 
         def __is_ready__(self) -> bool:
             return "live" in state
@@ -57,8 +64,15 @@ def make_service(bundle: Path) -> Any:
         # `bentoml serve --api-workers` does not reach services of this kind
         workers=int(os.environ.get("BRIDGEREC_WORKERS", "1")),
     )(Recommendations)
-    service.add_asgi_middleware(guard, settings=GuardSettings.of(settings))
+    first = partial(First, live=lambda: state["live"])
+    service.add_asgi_middleware(guard, settings=GuardSettings.of(settings), first=first)
     return bentoml.asgi_app(app, path="/")(service)
+
+
+def quicken(recommender: Recommender) -> None:
+    """What a worker does once it answers: it loads torch, if the models gain by it."""
+    recommender.quicken()
+    gc.freeze()
 
 
 def open_live(recommender: Recommender, timeout: float) -> Live:

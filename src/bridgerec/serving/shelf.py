@@ -27,8 +27,9 @@ class Labels:
     """A column of texts as numbers, so that a filter looks at each distinct text once."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self.number: dict[str, int] = {}
-        self.codes = np.array([self.code(text) for text in texts], dtype=np.int32)
+        distinct = dict.fromkeys(texts)
+        self.number = dict(zip(distinct, range(len(distinct)), strict=True))
+        self.codes = np.array([*map(self.number.__getitem__, texts)], dtype=np.int32)
 
     def code(self, text: str) -> int:
         return self.number.setdefault(text, len(self.number))

@@ -1,6 +1,6 @@
 """`TwoTower` at serving: the same scores in numpy alone, its item vectors mapped from the file.
 
-Workers of one machine share the mapped pages, and nothing of torch is loaded.
+Workers of one machine share the mapped pages, and are ready before torch is loaded.
 """
 
 import json
@@ -20,8 +20,9 @@ from bridgerec.models.compression import expand
 from bridgerec.models.trends import Trends
 from bridgerec.runtime import read_json
 from bridgerec.serving.additions import Borrowed
-from bridgerec.serving.index import LARGE, Floats, Hidden, Index, inverted, padded
-from bridgerec.serving.topk import Best
+from bridgerec.serving.copies import inverted, padded
+from bridgerec.serving.index import LARGE, Hidden, Index
+from bridgerec.serving.topk import Best, Floats
 
 TOWERS = "bridgerec.models.two_tower:TwoTower"
 FOLLOWS = 2.0  # as in training.prior
@@ -106,6 +107,11 @@ class ServedTowers(Candidate):
             found = Index(self.items[block], extras, path if path.is_file() else None)
             self._indexes[target, timed] = found
         return found
+
+    def quicken(self) -> None:
+        """Make what finds the lists of the indexes in use faster; others may ask meanwhile."""
+        for index in list(self._indexes.values()):
+            index.quicken()
 
     def queries(self, histories: Histories, target: str) -> tuple[Floats, Floats]:
         """Whom the questions are about as vectors (batch, size), over the temperature, and the

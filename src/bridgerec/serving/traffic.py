@@ -6,9 +6,7 @@ and said to be, and the next ones are tried again.
 """
 
 import os
-import queue
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,9 +15,9 @@ from typing import Any
 
 import orjson
 
+from bridgerec.serving.lines import Lines
 from bridgerec.serving.state import Reaction
 
-AT_ONCE = 1000  # lines of one write
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -34,9 +32,8 @@ class TrafficLog:
         self._failing = False
         self.path = folder / f"requests.{os.getpid()}.jsonl"
         self.reactions = folder / f"feedback.{os.getpid()}.jsonl"
-        self._queue: queue.SimpleQueue[tuple[Path, bytes] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        self._thread.start()
+        self._queue: Lines[tuple[Path, bytes]] = Lines(self._write)
+        self._files: dict[Path, int] = {}
 
     def add(
         self, answer: dict[str, Any], k: int, history: list[list[str]], shadow: bool = False
@@ -80,41 +77,23 @@ class TrafficLog:
 
     def close(self) -> None:
         """Write what is queued."""
-        self._queue.put(None)
-        self._thread.join(timeout=5)
+        self._queue.close()
+        while self._files:
+            os.close(self._files.popitem()[1])
 
-    def _write(self) -> None:
-        files: dict[Path, int] = {}
-        try:
-            more = True
-            while more:
-                lines, more = self._waiting()
-                for path, own in lines.items():
-                    try:
-                        if path not in files:
-                            path.parent.mkdir(parents=True, exist_ok=True)
-                            files[path] = os.open(path, APPEND, 0o644)
-                        _append(files[path], b"".join(own))
-                        self._told(path, None, 0)
-                    except OSError as error:
-                        self._told(path, error, len(own))
-        finally:
-            for file in files.values():
-                os.close(file)
-
-    def _waiting(self) -> tuple[dict[Path, list[bytes]], bool]:
-        """What is queued, by file, and whether more may come; waits for the first line."""
-        lines: dict[Path, list[bytes]] = {}
-        entry = self._queue.get()
-        for taken in range(1, AT_ONCE + 1):
-            if entry is None:
-                return lines, False
-            path, line = entry
-            lines.setdefault(path, []).append(line)
-            if taken == AT_ONCE or self._queue.empty():
-                break
-            entry = self._queue.get()
-        return lines, True
+    def _write(self, lines: list[tuple[Path, bytes]]) -> None:
+        by_file: dict[Path, list[bytes]] = {}
+        for path, line in lines:
+            by_file.setdefault(path, []).append(line)
+        for path, own in by_file.items():
+            try:
+                if path not in self._files:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    self._files[path] = os.open(path, APPEND, 0o644)
+                _append(self._files[path], b"".join(own))
+                self._told(path, None, 0)
+            except OSError as error:
+                self._told(path, error, len(own))
 
     def _told(self, path: Path, error: OSError | None, lines: int) -> None:
         """Count what is lost; say when that begins and when it is over, not for every line."""

@@ -3,8 +3,15 @@
 From outside: request id, headers, shape of errors (`envelope`); log and metrics (`log`); refusal
 while stopping (`drain`); keys and roles (`auth`); rate (`rate`); time (`timeout`); size and kind
 of the body (`body`); how many at once (`concurrency`).
+
+BentoML puts layers of its own before these; they would double the cost of a small answer and keep
+a timer of each request for seconds.  So once the service has started, the guard comes first.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,18 +31,26 @@ from bridgerec.serving.keys import KeyRing
 __all__ = ["BodyLimit", "Drain", "GuardSettings", "Guarded", "RequestLog", "guard"]
 
 
-def guard(app: ASGIApp, settings: GuardSettings, log: RequestLog | None = None) -> "Guarded":
-    """The application behind all layers; also a middleware factory for `add_asgi_middleware`."""
-    return Guarded(app, settings, log or RequestLog())
+def guard(
+    app: ASGIApp,
+    settings: GuardSettings,
+    log: RequestLog | None = None,
+    first: Callable[[ASGIApp], ASGIApp] | None = None,
+) -> "Guarded":
+    """The application behind all layers; also a middleware factory for `add_asgi_middleware`.
+    `first(app)` answers some paths itself: right behind the guard, before the layers of `app`."""
+    return Guarded(app, settings, log or RequestLog(), first(app) if first else app)
 
 
 class Guarded:
     """A guarded application.  Health checks pass all limits; `/metrics` is answered here."""
 
-    def __init__(self, app: ASGIApp, settings: GuardSettings, log: RequestLog) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: GuardSettings, log: RequestLog, inner: ASGIApp
+    ) -> None:
         self.log, self.metrics = log, Metrics()
-        self._raw = app
-        limited: ASGIApp = Bounded(app, settings.concurrency, settings.queue)
+        self._raw, self._inner = app, inner
+        limited: ASGIApp = Bounded(inner, settings.concurrency, settings.queue)
         limited = Timeout(BodyLimit(limited, settings.max_body_bytes), settings.timeout_seconds)
         self._limited = RateLimited(
             limited, settings.rate_per_second, settings.burst, settings.workers
@@ -48,7 +63,7 @@ class Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._raw(scope, receive, self._at_startup(send))
+            await self._raw(scope, receive, self._at_startup(scope.get("app"), send))
         else:
             await self._outside(scope, receive, send)
 
@@ -57,15 +72,17 @@ class Guarded:
             content, media = self.metrics.page()
             await Response(content, media_type=media)(scope, receive, send)
         elif scope["path"] in HEALTH:
-            await self._raw(scope, receive, send)
+            await self._inner(scope, receive, send)
         else:
             await self._limited(scope, receive, send)
 
-    def _at_startup(self, send: Send) -> Send:
+    def _at_startup(self, outside: Any, send: Send) -> Send:
         async def watched(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 self.metrics.prepare()
                 self.drain.install()
+                if isinstance(outside, Starlette):  # the application that this is a layer of
+                    outside.middleware_stack = self
             elif message["type"] == "lifespan.shutdown.complete":
                 self.log.flush()
             await send(message)

@@ -1,6 +1,7 @@
 """Who asks, and whether they may."""
 
 import ipaddress
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,7 @@ def given(scope: Scope) -> str | None:
     return key.strip().decode("latin-1") or None
 
 
+@lru_cache(1024)
 def is_local(host: str) -> bool:
     """Whether an address is this machine's own."""
     try:

@@ -1,11 +1,8 @@
 """One JSON line per request to stderr: how it went, never who was asked about or what was sent."""
 
-import queue
 import sys
-import threading
 import time
 import traceback
-from contextlib import suppress
 from typing import Any, BinaryIO
 
 import orjson
@@ -14,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bridgerec.serving.guard.answers import state
 from bridgerec.serving.guard.metrics import Metrics
 from bridgerec.serving.guard.paths import HEALTH, METRICS, route
+from bridgerec.serving.lines import Lines
 
 WAITING = 10_000  # lines; a reader that is slower than this loses lines, not requests
 FRAMES = 6
@@ -24,24 +22,17 @@ class RequestLog:
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._stream = stream
-        self._queue: queue.Queue[bytes] = queue.Queue(WAITING)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._lines: Lines[bytes] = Lines(self._out)
         self.lost = 0
 
     def write(self, line: dict[str, Any]) -> None:
         """Queue one line; never waits."""
-        if self._thread is None:  # not before: the process may still fork
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, daemon=True)
-                    self._thread.start()
+        if len(self._lines) >= WAITING:
+            self.lost += 1
+            return
         if self.lost:
             line, self.lost = {**line, "lines_lost": self.lost}, 0
-        try:
-            self._queue.put_nowait(orjson.dumps(line) + b"\n")
-        except queue.Full:
-            self.lost += line.get("lines_lost", 0) + 1
+        self._lines.put(orjson.dumps(line) + b"\n")
 
     def failure(self, request_id: str, error: Exception) -> None:
         """A defect: its type and where, not its message, which may hold what was sent."""
@@ -53,18 +44,12 @@ class RequestLog:
 
     def flush(self, seconds: float = 2) -> None:
         """Wait until everything queued is written, at most `seconds`."""
-        limit = time.monotonic() + seconds
-        while self._queue.unfinished_tasks and time.monotonic() < limit:
-            time.sleep(0.005)
+        self._lines.flush(seconds)
 
-    def _run(self) -> None:
+    def _out(self, lines: list[bytes]) -> None:
         stream = self._stream or sys.stderr.buffer
-        while True:
-            line = self._queue.get()
-            with suppress(OSError, ValueError):  # a closed stderr is no reason to stop answering
-                stream.write(line)
-                stream.flush()
-            self._queue.task_done()
+        stream.write(b"".join(lines))
+        stream.flush()
 
 
 class Observed:

@@ -17,6 +17,9 @@ class Metrics:
     """Made when a worker starts: prometheus_client must be imported after BentoML has named the
     folder in which the workers share their counts."""
 
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, int], Any] = {}  # as many as routes and statuses
+
     @cached_property
     def _made(self) -> tuple[Any, Any]:
         import prometheus_client as prometheus
@@ -30,7 +33,11 @@ class Metrics:
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """One finished request."""
         method = method if method in METHODS else "other"  # any word is a method
-        self._made[0].labels(method, route, str(status)).observe(seconds)
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = self._made[0].labels(method, route, str(status))
+            self._series[method, route, status] = series
+        series.observe(seconds)
 
     @contextmanager
     def running(self) -> Iterator[None]:
