@@ -86,3 +86,22 @@ def test_it_ends_with_who_started_it(repository: Path) -> None:
     while psutil.pid_exists(int(said[-1])) and time.monotonic() < limit:
         time.sleep(0.1)
     assert not psutil.pid_exists(int(said[-1]))
+
+
+def test_a_killed_caller_takes_its_stage_along(repository: Path) -> None:
+    (repository / "dvc.yaml").write_text(STAGE.replace("sleep 60", "echo $$ > pid; sleep 60"))
+    code = (
+        "import sys; from pathlib import Path; from bridgerec.pipeline.command import dvc\n"
+        "dvc(Path(sys.argv[1]), 'repro')"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", code, str(repository)])
+    limit, written = time.monotonic() + 120, repository / "pid"
+    while not (written.is_file() and written.read_text().strip()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    stage = psutil.Process(int(written.read_text()))
+    caller.kill()
+    caller.wait()
+    psutil.wait_procs([stage], timeout=30)
+    assert not stage.is_running()
+    (repository / "dvc.yaml").write_text("stages: {slow: {cmd: 'echo again'}}\n")
+    assert dvc(repository, "repro")[0] == 0  # no lock is held
