@@ -431,6 +431,7 @@ def kill(part: Running) -> None:
     os.waitpid(part.pid, 0)  # nobody else is its parent here
 
 
+@pytest.mark.long
 def test_server_worker_and_service_killed_during_a_flow_run(workspace: Workspace) -> None:
     def states() -> dict[str, str]:
         return {row["part"]: row["state"] for row in status(workspace)["parts"]}
