@@ -86,6 +86,7 @@ def test_chance_is_told_and_keeps_all_else(served: Served) -> None:
     assert len({tuple(ids) for ids in order}) > 1
 
 
+@pytest.mark.long
 def test_estimates_from_the_log_hold_the_simulators_truth(
     served: Served, finished: Workspace
 ) -> None:

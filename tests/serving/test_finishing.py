@@ -87,7 +87,7 @@ def test_all_options_work_together(known: Recommender, user: str) -> None:
     left = set(allow) - set(exclude)
     assert {item["item_id"] for item in found["items"]} == left
     assert found["notes"] == [f"only {len(left)} items are left after exclusions"]
-    met = {known.shelf.columns["item_id"][i] for i, _ in known.people.packaged(
+    met = {known.shelf.columns["item_id"][entry.item] for entry in known.people.packaged(
         known.people.row(None, user))}  # fmt: skip
     for place, item in enumerate(found["items"]):
         assert item["rank"] == place + 1
