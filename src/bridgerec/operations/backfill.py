@@ -6,12 +6,10 @@ is there, the folder takes the place of `artifacts/backfill`.  So that one is al
 """
 
 import asyncio
-import fcntl
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +19,7 @@ import polars as pl
 
 from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError, ConfigError
+from bridgerec.operations.state import alone
 from bridgerec.registry.bundle import find_bundle
 from bridgerec.registry.store import now
 from bridgerec.runtime import BrokenFile, atomic_file, read_json, swap_folders, write_json
@@ -78,7 +77,8 @@ def backfill(
     """
     wanted = wanted or Wanted()
     bento, _ = chosen_bento(workspace, wanted.release, wanted.packaged)
-    with _alone(workspace):
+    busy = BridgeRecError(f"another backfill is at work in {workspace.root}. Wait for it.")
+    with alone(workspace, "backfill.lock", busy):
         recommender = Recommender.open(find_bundle(bento))
         targets = wanted.targets or workspace.params.target_domains
         recommender.check(list(targets), wanted.k)
@@ -251,16 +251,3 @@ def read_users(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--users {path}: cannot be read as UTF-8 text ({error}).") from error
     return tuple(line.strip() for line in lines if line.strip())
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    workspace.operations.mkdir(parents=True, exist_ok=True)
-    with (workspace.operations / "backfill.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BridgeRecError(
-                f"another backfill is at work in {workspace.root}. Wait for it."
-            ) from error
-        yield

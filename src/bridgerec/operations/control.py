@@ -1,6 +1,7 @@
 """Everything up, everything down; only what was started here is ever stopped."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from bridgerec.config import Workspace
@@ -19,6 +20,12 @@ GONE = "the process of an earlier start is gone"
 PORTS = {"prefect": 4200, "service": 3000, "evidently": 8000, "reports": 8010}
 
 
+def _alone(workspace: Workspace) -> AbstractContextManager[None]:
+    """One `up` or `down` of a workspace at a time."""
+    words = f"another `bridgerec up` or `down` is at work in {workspace.root}. Wait for it."
+    return alone(workspace, "lock", BridgeRecError(words))
+
+
 def up(workspace: Workspace, ports: Mapping[str, int] = PORTS, say: Say = print) -> State:
     """Start what does not run yet, and wait until all is well; returns what runs.
 
@@ -32,7 +39,7 @@ def up(workspace: Workspace, ports: Mapping[str, int] = PORTS, say: Say = print)
         BridgeRecError: a part stopped, or was not ready in time.
     """
     _ = workspace.params  # a broken params.yaml is told first
-    with alone(workspace):
+    with _alone(workspace):
         state = read_state(workspace)
         gone = [n for n in state.parts if not state.alive(n)]
         if "prefect" in gone and "worker" in state.parts and "worker" not in gone:
@@ -136,7 +143,7 @@ def down(workspace: Workspace, say: Say = print) -> None:
     Raises:
         BridgeRecError: the state file is damaged.
     """
-    with alone(workspace):
+    with _alone(workspace):
         state = read_state(workspace)
         if not state.parts:
             say("nothing runs that `bridgerec up` started here")

@@ -6,12 +6,10 @@ new one, whatever is killed when.  `data/taken.parquet` holds a hash of every ev
 was taken in: it belongs to the version, so checking out an older one forgets what it does not hold.
 """
 
-import fcntl
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from bridgerec.config import Workspace
 from bridgerec.data.writers import Addition, write_with
 from bridgerec.errors import BridgeRecError, ConfigError
 from bridgerec.operations.news import NO_ITEMS, Marks, News, find_news, read_marks, write_marks
+from bridgerec.operations.state import alone
 from bridgerec.pipeline.graph import Busy
 from bridgerec.pipeline.versions import add_version, held, version
 from bridgerec.registry.store import now
@@ -83,7 +82,8 @@ def take_in(workspace: Workspace, say: Say = lambda _: None) -> Taken:
         Busy: another intake, or a stage that reads data/, is at work.
     """
     _check_places(workspace)
-    with _alone(workspace):
+    busy = Busy(f"another intake is at work in {workspace.root}; wait for it.")
+    with alone(workspace, "intake.lock", busy):
         staged = Staged(workspace.operations / "intake", workspace.root)
         finished = _recover(workspace, staged)
         before = version(workspace.root)
@@ -129,17 +129,6 @@ def _check_places(workspace: Workspace) -> None:
                     f"data.domains.{name}.{key}: {path} lies outside {data}, and only what DVC "
                     "keeps there can get a next version. Move it into data/."
                 )
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    workspace.operations.mkdir(parents=True, exist_ok=True)
-    with (workspace.operations / "intake.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Busy(f"another intake is at work in {workspace.root}; wait for it.") from error
-        yield
 
 
 def _recover(workspace: Workspace, staged: Staged) -> Taken | None:

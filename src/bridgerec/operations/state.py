@@ -78,18 +78,16 @@ def write_state(workspace: Workspace, state: State) -> None:
 
 
 @contextmanager
-def alone(workspace: Workspace) -> Iterator[None]:
-    """One `up` or `down` of a workspace at a time.
+def alone(workspace: Workspace, name: str, busy: BridgeRecError) -> Iterator[None]:
+    """Hold the workspace's lock `name`, so that one operation of a kind is at work at a time.
 
     Raises:
-        BridgeRecError: another one is at work.
+        BridgeRecError: `busy`, because another one is at work.
     """
     workspace.operations.mkdir(parents=True, exist_ok=True)
-    with (workspace.operations / "lock").open("w") as lock:
+    with (workspace.operations / name).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise BridgeRecError(
-                f"another `bridgerec up` or `down` is at work in {workspace.root}. Wait for it."
-            ) from error
+            raise busy from error
         yield
