@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +14,7 @@ import pytest
 import yaml
 
 from bridgerec.config import Workspace
+from bridgerec.pipeline.stages import run_stage
 from bridgerec.registry.current import promote, rollback
 from bridgerec.registry.store import Release, Store
 from bridgerec.serving.canary import Plan, move_file, read_plan, write_plan
@@ -104,9 +103,7 @@ def two(finished: Workspace, tmp_path: Path) -> tuple[Workspace, Release, Releas
     params = yaml.safe_load((place.root / "params.yaml").read_text())
     params["service"]["k_max"] = 150
     (place.root / "params.yaml").write_text(yaml.safe_dump(params))
-    # in a process of its own: BentoML keeps the home of a first build for good
-    command = [sys.executable, "-m", "bridgerec.cli", "stage", "package", "-C", str(place.root)]
-    subprocess.run(command, check=True)
+    run_stage(place, "package", None, lambda _: None)
     second = store.keep(place, ALLOWED)
     promote(store, first)
     return place, first, second

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,24 @@ def package(workspace: Workspace, prepare: Callable[[Path], None] | None = None)
         template = files("bridgerec.templates") / "service.py.txt"
         (context / "service.py").write_bytes(template.read_bytes())
         shutil.copy(bentofile, context / "bentofile.yaml")
-        built = _build(context, Path(name) / "home", workspace, dossier["release"])
-        with atomic_folder(workspace.bento) as folder:
-            shutil.copytree(built, folder, dirs_exist_ok=True)
-            _without_time(folder / "bento.yaml")
+        built = _build(context, workspace, dossier["release"])
+        try:
+            with atomic_folder(workspace.bento) as folder:
+                shutil.copytree(built, folder, dirs_exist_ok=True)
+                _without_time(folder / "bento.yaml")
+        finally:
+            shutil.rmtree(built)  # the home stays, and the same release may be built again
     return dossier
 
 
-def _build(context: Path, home: Path, workspace: Workspace, release: str) -> Path:
-    os.environ["BENTOML_HOME"] = str(home)  # read when bentoml is imported: this stage only
+@cache
+def _home() -> "tempfile.TemporaryDirectory[str]":
+    """BentoML's home as long as the process lives: it reads the variable once, and remembers."""
+    return tempfile.TemporaryDirectory(prefix="bridgerec-bentoml-")
+
+
+def _build(context: Path, workspace: Workspace, release: str) -> Path:
+    os.environ["BENTOML_HOME"] = _home().name
     import bentoml
     from bentoml.exceptions import BentoMLException
 
