@@ -22,23 +22,18 @@ import polars as pl
 import yaml
 from safetensors.numpy import load_file
 
-from bridgerec.config import Model, Workspace
-from bridgerec.data.dataset import Cases, Catalogue, Split
-from bridgerec.data.prepare import prepare
-from bridgerec.data.simulate import DOMAINS, simulate, true_items
+from bridgerec.config import Model
+from bridgerec.data.dataset import Cases
+from bridgerec.data.simulate import DOMAINS, true_items
 from bridgerec.data.simulation.words import EVENTS
-from bridgerec.encoders.cache import EmbeddingCache
-from bridgerec.encoders.text import TextEncoder, item_texts
-from bridgerec.encoders.whitening import Whitening
 from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
 from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.models.base import Candidate, build
 from bridgerec.runtime import prepare_environment, read_json
+from simulated import PARAMS, SEED, world
 from stages import table
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-SEED = 100  # of a world that no setting was chosen on
 WANTED = {"films": "like", "kitchenware": "purchase"}
 STEPS = {"batch_size": 32, "learning_rate": 0.005}
 VARIANTS: dict[str, dict[str, object]] = {
@@ -79,29 +74,6 @@ def let_kinds_tell(root: Path) -> None:
         both.write_csv(path) if ending == "csv" else both.write_ndjson(path)
 
 
-def world(
-    root: Path, telling: bool, people: int, items: int, cache: Path
-) -> tuple[Split, np.ndarray]:
-    """The temporal split, and the item vectors."""
-    simulate(root, seed=SEED, users=people, items=items)
-    if telling:
-        let_kinds_tell(root)
-    params = yaml.safe_load(PARAMS.read_text())
-    params["split"]["protocols"] = ["temporal"]
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    workspace = Workspace.open(root)
-    prepare(workspace)
-    catalogue = Catalogue.read(workspace.prepared / "items.parquet")
-    split = Split.read(workspace.prepared, "temporal", catalogue)
-    config = workspace.params.embed
-    encoder = TextEncoder(config.text)
-    texts = item_texts(catalogue.items, config.fields, config.max_characters)
-    raw = encoder.encode(texts, EmbeddingCache(cache, encoder.fingerprint))
-    domain, seen = catalogue.domain_of(np.arange(len(catalogue))), split.training().seen
-    whitening = Whitening.fit(raw[seen], domain[seen], None, config.whitening_epsilon)
-    return split, whitening.apply(raw, domain)
-
-
 def of_kind(cases: Cases, kind: int) -> Cases:
     """Only what happened in this way, and who did it; the question wishes for it."""
     assert cases.relevant.event_kind is not None
@@ -134,9 +106,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for telling in (False, True):
             root = Path(folder) / f"telling-{telling}"
-            split, vectors = world(
-                root, telling, options.people, options.items, Path(folder) / "cache"
-            )
+            change = let_kinds_tell if telling else lambda _: None
+            cache = Path(folder) / "cache"
+            split, vectors = world(root, SEED, options.people, options.items, change, cache)
             training = replace(split.training(), vectors=vectors)
             asked = {t: split.cases("test", t) for t in split.targets}
             wishes = {t: of_kind(c, split.event_kinds.index(WANTED[t])) for t, c in asked.items()}
