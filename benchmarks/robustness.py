@@ -104,6 +104,7 @@ def measured(
     split = replace(
         clean, user=pairs.user, item=pairs.item, timestamp=pairs.timestamp,
         weight=assignment.weight, part=assignment.part, fit=assignment.fit,
+        event_kind=None,  # added rows have none, and no model here asks
     )  # fmt: skip
     base, changes = MODELS[name]
     options = {**yaml.safe_load(PARAMS.read_text())["models"][base], **changes}
