@@ -112,15 +112,28 @@ def test_the_state_survives_and_damage_is_told(tmp_path: Path) -> None:
 
 def test_only_one_at_a_time(tmp_path: Path) -> None:
     place = Workspace.open(tmp_path)
-    with alone(place):
-        code = (
-            "import sys; from bridgerec.config import Workspace; "
-            "from bridgerec.operations.state import alone\n"
-            "with alone(Workspace.open(sys.argv[1])): pass"
+    busy = BridgeRecError("another one is at work")
+    code = (
+        "import sys; from bridgerec.config import Workspace; "
+        "from bridgerec.errors import BridgeRecError; "
+        "from bridgerec.operations.state import alone\n"
+        "with alone(Workspace.open(sys.argv[1]), sys.argv[2], BridgeRecError('busy here')): "
+        "print('entered')"
+    )
+
+    def other(name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path), name], capture_output=True, text=True
         )
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
-        )
-        assert "another `bridgerec up`" in done.stderr
-    with alone(place):
-        pass
+
+    with alone(place, "up.lock", busy):
+        refused = other("up.lock")
+        assert refused.returncode != 0
+        assert "busy here" in refused.stderr
+        assert other("backfill.lock").stdout == "entered\n"
+        with (
+            pytest.raises(BridgeRecError, match="another one is at work"),
+            alone(place, "up.lock", busy),
+        ):
+            pass
+    assert other("up.lock").stdout == "entered\n"
