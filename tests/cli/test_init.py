@@ -156,3 +156,30 @@ def test_the_flows_are_the_installed_ones(tables: Tables, tmp_path: Path) -> Non
     assert {p.name for p in (root / "flows").iterdir()} == {
         Path(d["entrypoint"].partition(":")[0]).name for d in declared
     }
+
+
+def test_tables_with_an_order_alone_have_no_recent_candidates(
+    tables: Tables, tmp_path: Path
+) -> None:
+    ordered = {}
+    for domain, (interactions, items) in tables.items():
+        rows = pl.read_csv(interactions).sort("timestamp").drop("timestamp")
+        path = tmp_path / f"{domain}.csv"
+        rows.with_columns(position=pl.int_range(pl.len()).over("user_id")).write_csv(path)
+        ordered[domain] = (path, items)
+    create(tmp_path / "new", ordered, ())
+    params = Workspace.open(tmp_path / "new").params
+    assert params.gate.protocol == "leave_last"
+    assert params.blend is not None
+    assert not [c for c in (*params.candidates, *params.blend.members) if c.endswith("d")]
+
+
+def test_quick_leaves_the_slow_candidates_out(tables: Tables, tmp_path: Path) -> None:
+    create(tmp_path / "full", tables, ())
+    create(tmp_path / "quick", tables, (), quick=True)
+    full, quick = (Workspace.open(tmp_path / name).params for name in ("full", "quick"))
+    assert set(full.candidates) - set(quick.candidates) == {"sequence"}
+    assert full.blend is not None
+    assert quick.blend is not None
+    assert set(full.blend.members) - set(quick.blend.members) == {"sequence"}
+    assert quick.models == full.models  # to be added again

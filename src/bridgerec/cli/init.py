@@ -26,6 +26,8 @@ IGNORED = (
     *("/data", "/artifacts/", "/reports/", "/traffic/", "/releases/", "/state/"),
     *("/keys.json", "/canary.json", "/canary.live.json", "/.bridgerec/", "/.prefect/"),
 )
+RECENT = ("popularity_2d", "popularity_5d", "popularity_30d")
+SLOW = ("sequence",)  # minutes per split where all others take one at most
 Tables = tuple[Path, Path]  # interactions, items
 
 
@@ -42,6 +44,14 @@ def init(
     target: Annotated[
         list[str] | None, typer.Option("--target", help="Recommend in this domain (default: all).")
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="A first look: without the candidates that train for many minutes (`sequence`). "
+            "They can be added to params.yaml later; what is computed already stays.",
+        ),
+    ] = False,
     directory: Annotated[
         Path,
         typer.Option(
@@ -65,7 +75,7 @@ def init(
             raise ConfigError(f"--domain {name}= is given twice; give every domain its own name.")
         domains[name] = tables
     root = (base / folder).resolve()
-    create(root, domains, tuple(target or ()))
+    create(root, domains, tuple(target or ()), quick)
     typer.echo(f"Workspace {root} is ready. Next:\n  bridgerec run -C {directory / folder}")
 
 
@@ -77,8 +87,12 @@ def _parse(text: str, base: Path) -> tuple[str, Tables]:
     return name, (base / paths[0], base / paths[1])
 
 
-def create(root: Path, domains: dict[str, Tables], targets: tuple[str, ...]) -> None:
+def create(
+    root: Path, domains: dict[str, Tables], targets: tuple[str, ...], quick: bool = False
+) -> None:
     """Write the workspace; nothing that exists is overwritten, and a failure leaves nothing.
+
+    `quick` leaves the slow candidates out.
 
     Raises:
         ConfigError: a file of the workspace exists already, a name cannot be a domain's, or a
@@ -104,7 +118,7 @@ def create(root: Path, domains: dict[str, Tables], targets: tuple[str, ...]) -> 
         with as_file(template / "expectations") as folder:
             shutil.copytree(folder, root / "expectations")
         write_flows(root)
-        _write_params(root / "params.yaml", entries, targets, timed)
+        _write_params(root / "params.yaml", entries, targets, timed, quick)
         load_params(root / "params.yaml")
         _ignore(root / ".gitignore")
         _version(root)
@@ -164,7 +178,11 @@ def _ignore(path: Path) -> None:
 
 
 def _write_params(
-    path: Path, entries: dict[str, dict[str, str]], targets: tuple[str, ...], timed: bool
+    path: Path,
+    entries: dict[str, dict[str, str]],
+    targets: tuple[str, ...],
+    timed: bool,
+    quick: bool,
 ) -> None:
     import io
 
@@ -178,9 +196,11 @@ def _write_params(
     if not timed:  # an order but no time: no cut time, and nothing is recent
         params["split"]["protocols"] = ["leave_last", "cold_start"]
         params["gate"]["protocol"] = "leave_last"
-        for recent in ("popularity_2d", "popularity_5d", "popularity_30d"):
-            params["candidates"].remove(recent)
-            del params["models"][recent]
+    for name in (*(() if timed else RECENT), *(SLOW if quick else ())):
+        params["candidates"].remove(name)
+        params["blend"]["members"].remove(name)
+        if name in RECENT:
+            del params["models"][name]  # the slow ones stay, to be added again
     buffer = io.StringIO()
     yaml.dump(params, buffer)
     with atomic_file(path) as temporary:
