@@ -41,6 +41,7 @@ class TestEASE(CandidateContract):
         EASEConfig(regularization=5),
         EASEConfig(regularization=5, text_weight=2, recency=0.8),
         EASEConfig(regularization=5, max_rows=100),  # solved over items
+        EASEConfig(regularization=5, text_weight=0.5, max_rows=25),  # and only over some of them
     )
 
 
@@ -109,6 +110,23 @@ def test_ease_equals_the_paper(training: Training, max_rows: int, form: str) -> 
     h = matrix(training.histories, 60).toarray()
     expected = (h @ b)[:, 30:]
     np.testing.assert_allclose(ours.score(training.histories, "right"), expected, atol=2e-4)
+
+
+def test_ease_regresses_rare_items_on_the_most_met_ones(training: Training) -> None:
+    """Against the closed form over the kept items, and a ridge regression for each other one."""
+    ours = EASE(EASEConfig(regularization=7, text_weight=0.5, max_rows=40))
+    ours.train(training)
+    assert training.vectors is not None
+    x = matrix(training.histories, 60, weighted=True).toarray()
+    kept = np.sort(np.argsort(-x.sum(0), kind="stable")[:40])
+    a = np.vstack([x, 0.5 * training.vectors.T]).astype(np.float64)
+    p = np.linalg.inv(a[:, kept].T @ a[:, kept] + 7 * np.eye(40))
+    b = p @ a[:, kept].T @ a
+    b[:, kept] = np.eye(40) - p / np.diag(p)
+    h = matrix(training.histories, 60).toarray()[:, kept]
+    for target, block in (("left", slice(0, 30)), ("right", slice(30, 60))):
+        ours_scores = ours.score(training.histories, target)
+        np.testing.assert_allclose(ours_scores, (h @ b)[:, block], atol=2e-4)
 
 
 def test_item_knn_equals_a_dense_computation(training: Training) -> None:

@@ -21,13 +21,14 @@ from bridgerec.models.sparse import entries, matrix
 class EASEConfig(CandidateConfig):
     """`source_domains: false` looks at the target alone.  `text_weight` scales the rows of
     item vectors (0: none).  `recency` multiplies a history item once per newer item.
-    `max_rows` bounds the matrix that is inverted: people plus text dimensions, or items."""
+    `max_rows` bounds the matrix that is inverted: people plus text dimensions; where they are
+    more, the most met items, on which all other items are regressed."""
 
     regularization: float = Field(400.0, gt=0)
     source_domains: bool = True
     text_weight: float = Field(0.0, ge=0)
     recency: float = Field(1.0, gt=0, le=1)
-    max_rows: int = Field(20_000, ge=1)
+    max_rows: int = Field(10_000, ge=1)
 
 
 class EASE(Candidate):
@@ -59,15 +60,9 @@ class EASE(Candidate):
         for name, span in spans.items():
             inside = x[:, span]
             rows = np.flatnonzero(np.diff(inside.indptr) > 0)  # people without rows add nothing
-            people, items = len(rows) + v.shape[1], span.stop - span.start
-            if min(people, items) > self.config.max_rows:
-                raise ArtifactError(
-                    f"EASE would invert a matrix of {min(people, items):,} rows; the limit is "
-                    f"max_rows = {self.config.max_rows:,}. Raise prepare.k_core or max_rows "
-                    "(memory grows with its square)."
-                )
-            solver = Dual if people <= self.config.max_rows else Primal
-            self.parts[name] = solver.solve(inside[rows], v[span], self.config.regularization)
+            a = inside[rows], v[span], self.config.regularization
+            small = len(rows) + v.shape[1] <= self.config.max_rows
+            self.parts[name] = Dual.solve(*a) if small else Primal.solve(*a, self.config.max_rows)
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         block = self.block(target)

@@ -47,29 +47,60 @@ def inverse(gram: Floats) -> Floats:
 
 
 class Primal:
-    """The item-item weights B (items, items)."""
+    """The weights B (kept, kept) of the items `kept`, given as rising numbers.
 
-    def __init__(self, b: Floats) -> None:
-        self.b = b
+    All other items are regressed on those by the same ridge, C = P A_kept' A_others, of which
+    nothing of the size (kept, others) is made: P = (I - B) diag(p), and A stays in its two parts
+    x (people, items) and v (items, size).  With every item kept, p, x and v are empty.
+    """
+
+    def __init__(self, b: Floats, kept: NDArray[np.int64], p: Floats, x: Any, v: Floats) -> None:
+        self.b, self.kept, self.p, self.x, self.v = b, kept, p, x, v
+        self.others = np.setdiff1d(np.arange(x.shape[1]), kept)
+        self.x_kept, self.x_others = x[:, kept], x[:, self.others].T.tocsr()
 
     @classmethod
-    def solve(cls, x: Any, v: Floats, regularization: float) -> "Primal":
-        gram = np.asfortranarray((x.T @ x).toarray().astype(np.float32) + v @ v.T)
+    def solve(cls, x: Any, v: Floats, regularization: float, limit: int) -> "Primal":
+        """The `limit` items with the largest sums of `x` are kept."""
+        n = x.shape[1]
+        met = np.asarray(x.sum(axis=0)).ravel()
+        kept = np.sort(np.argsort(-met, kind="stable")[:limit])
+        own, text = x[:, kept], v[kept]
+        gram = np.asfortranarray((own.T @ own).toarray().astype(np.float32) + text @ text.T)
         gram[np.diag_indices(len(gram))] += regularization
-        p = inverse(gram)
-        p /= -np.diag(p)
-        np.fill_diagonal(p, 0)
-        return cls(p)
+        b = inverse(gram)
+        p = np.diag(b).copy()
+        b /= -p
+        np.fill_diagonal(b, 0)
+        if len(kept) == n:
+            p, x, v = p[:0], x[:0], v[:, :0]
+        return cls(b, kept, p, x, v)
 
     def score(self, h: Any, block: slice) -> Floats:
-        return np.asarray(h @ self.b[:, block], dtype=np.float32)
+        if not len(self.others):
+            return np.asarray(h @ self.b[:, block], dtype=np.float32)
+        known = h[:, self.kept]
+        found = known @ self.b
+        z = (known.toarray() - found) * self.p  # h P
+        scores = np.zeros((h.shape[0], block.stop - block.start), dtype=np.float32)
+        own, other = (
+            slice(*np.searchsorted(items, (block.start, block.stop)))
+            for items in (self.kept, self.others)
+        )
+        scores[:, self.kept[own] - block.start] = found[:, own]
+        rest = self.others[other]
+        people = self.x_kept @ z.T
+        scores[:, rest - block.start] = (self.x_others[other] @ people).T + (
+            z @ self.v[self.kept]
+        ) @ self.v[rest].T
+        return scores
 
     def arrays(self) -> Arrays:
-        return {"b": self.b}
+        return {"b": self.b, "kept": self.kept, "p": self.p, **pack("x", self.x), "v": self.v}
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Primal":
-        return cls(arrays["b"])
+        return cls(arrays["b"], arrays["kept"], arrays["p"], unpack("x", arrays), arrays["v"])
 
 
 class Dual:
