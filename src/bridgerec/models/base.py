@@ -33,7 +33,8 @@ class Candidate(ABC):
     Subclasses set `config_class`, and implement `fit`, `score`, `arrays` and `restore`.
     `random` says whether training draws random numbers (then several seeds are run);
     `uses_vectors` whether `Training.vectors` must be there; `quick` that fitting takes seconds
-    (counts, closed forms), so that `update` fits anew.  `space` holds the options that
+    (counts, closed forms), so that `update` fits anew, and `slow` that it takes minutes, so that
+    fits run side by side.  `space` holds the options that
     `bridgerec tune` tries; `effort` names the one that says how long training takes, of which a
     trial gets a part first.
     """
@@ -42,6 +43,7 @@ class Candidate(ABC):
     random: ClassVar[bool] = False
     uses_vectors: ClassVar[bool] = False
     quick: ClassVar[bool] = False
+    slow: bool = False
     space: ClassVar[Space] = {}
     effort: ClassVar[str | None] = None
 

@@ -41,6 +41,7 @@ class Ensemble(Candidate):
         # far apart, so that ensembles of neighbouring seeds share no copy
         seeds = np.random.SeedSequence(seed).generate_state(c.copies)
         self.copies = [found(options, int(own)) for own in seeds]
+        self.slow = self.copies[0].slow
 
     def fit(self, training: Training) -> None:
         for copy in self.copies:

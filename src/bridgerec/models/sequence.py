@@ -33,6 +33,7 @@ class Sequence(Candidate):
     config_class = SequenceConfig
     random = True
     uses_vectors = True
+    slow = True
     space: ClassVar[Space] = {
         "embedding_size": Choice(choice=(32, 64, 128, 256)),
         "learning_rate": Range(low=0.0005, high=0.01, log=True),

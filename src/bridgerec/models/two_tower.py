@@ -54,6 +54,7 @@ class TwoTower(Candidate):
     config_class = TwoTowerConfig
     random = True
     uses_vectors = True
+    slow = True
     space: ClassVar[Space] = {
         "embedding_size": Choice(choice=(None, 64, 128, 256)),
         "learning_rate": Range(low=0.0002, high=0.01, log=True),

@@ -1,0 +1,77 @@
+"""Long computations side by side, each in a process of its own with its share of the cores."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from bridgerec.errors import BridgeRecError
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
+Shared = TypeVar("Shared")
+_shared: Any = None  # of a worker: what its tasks share
+
+
+def side_by_side(
+    begin: Callable[[], Shared],
+    work: Callable[[Shared, Task], Found],
+    tasks: Sequence[Task],
+    alone: bool = False,
+) -> Iterator[tuple[Task, Found]]:
+    """Each task with `work(shared, task)`, as they are done; `shared` is made once per process.
+
+    There are as many processes as PyTorch has threads (`OMP_NUM_THREADS`), at most one per task,
+    and they divide the threads among themselves.  `alone`: all in this process.  The first error
+    of a task is raised, and what has not begun is dropped.
+
+    Raises:
+        BridgeRecError: a process was killed.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    count = min(threads, len(tasks))
+    if alone or count <= 1:
+        shared = begin()
+        for task in tasks:
+            yield task, work(shared, task)
+        return
+    pool = ProcessPoolExecutor(
+        count, get_context("spawn"), _begin, (begin, threads // count, os.getpid())
+    )
+    try:
+        running = {pool.submit(_run, work, task): task for task in tasks}
+        for done in as_completed(running):
+            yield running[done], done.result()
+    except BrokenProcessPool as error:
+        raise BridgeRecError(
+            f"one of {count} processes side by side was killed, most likely because memory ran "
+            "out. Run again with OMP_NUM_THREADS=1, which does one thing at a time."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(begin: Callable[[], Any], threads: int, parent: int) -> None:
+    global _shared
+    import torch
+
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    torch.set_num_threads(threads)
+    _shared = begin()
+
+
+def _run(work: Callable[[Any, Task], Found], task: Task) -> Found:
+    return work(_shared, task)
+
+
+def _end_with(parent: int) -> None:
+    """A stage that was killed leaves no process behind."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
