@@ -481,6 +481,57 @@ def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
     live.close()
 
 
+def test_a_release_packaged_over_another_one_has_its_own_encoder(
+    recommender: Recommender,
+    tmp_path: Path,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`artifacts/bento` is one folder for whatever is packaged: its path does not tell a space."""
+    assert training.vectors is not None
+    vectors, bundle = training.vectors, tmp_path / "bento" / "src" / "bundle"
+    bundle.mkdir(parents=True)
+    (tmp_path / "bento" / "bento.yaml").write_text("name: x\n")
+    write_json(bundle / "encoder.json", {**OF_SPACE, "max_characters": 99})
+    first = replace(recommender, folder=bundle)
+
+    async def mirrored(self: Embedder, texts: Any, domain: Any) -> Any:
+        assert self.space == "there"
+        return np.stack([-vectors[40]] * len(texts))
+
+    async def instantly(self: Embedder, patience: float | None = None) -> None: ...
+
+    monkeypatch.setattr(Embedder, "vectors", mirrored)
+    monkeypatch.setattr(Embedder, "_ready", instantly)
+    store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
+    live = Live(first, Embedder(bundle), store, control=control)
+
+    async def likest(client: httpx.AsyncClient) -> tuple[str, str, float]:
+        near = {"domain": "right", "item_id": "new", "k": 1}
+        answer = (await client.post("/similar", json=near)).json()
+        return answer["release"], answer["items"][0]["item_id"], answer["items"][0]["score"]
+
+    async def ask() -> None:
+        await store.add_item(addition(vectors[40]))
+        async with served(live) as client:
+            assert await likest(client) == ("r1", "i40", pytest.approx(1, abs=1e-3))
+            write_json(bundle / "manifest.json", {"release": "r2"})
+            write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 9})
+            save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
+            shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
+            second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
+            monkeypatch.setattr(Recommender, "open", lambda folder: second)
+            follow(control, tmp_path / "bento")
+            live.releases.move.look(now=True)
+            assert live.releases.move.wait(5)
+            assert await likest(client) == ("r2", "i40", pytest.approx(1, abs=1e-3))
+            rest = await client.post("/recommend", json={"target": "right", "k": 60})
+            assert "new" in ids(rest.json())
+
+    asyncio.run(ask())
+    live.close()
+
+
 def test_without_a_store_only_what_needs_it_is_refused(
     recommender: Recommender, tmp_path: Path
 ) -> None:

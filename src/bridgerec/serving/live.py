@@ -47,7 +47,8 @@ class Live:
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._embedders = {self.began.folder: self.embedder}
+        # not by folder alone: another release may be packaged into the same one
+        self._embedders = {_name(self.began): self.embedder}
         self.releases: Releases[Recommender] = Releases(
             self.began, self._open, self.control, shadowed=partial(self._log, shadow=True)
         )
@@ -71,8 +72,8 @@ class Live:
         recommender = Recommender.open(folder)
         recommender.warm()
         recommender.quicken()
-        kept = {known.folder for known in loaded}
-        self._embedders = {f: e for f, e in self._embedders.items() if f in kept}
+        kept = {_name(known) for known in loaded}
+        self._embedders = {name: e for name, e in self._embedders.items() if name in kept}
         if any(embedder.started for embedder in self._embedders.values()):
             # words are in use here: they shall not have to wait for another encoder
             wait([self.embedder_of(recommender).start()])
@@ -80,11 +81,11 @@ class Live:
 
     def embedder_of(self, recommender: Recommender) -> Embedder:
         """What embeds words for a release; releases of the same encoder and space share it."""
-        found = self._embedders.get(recommender.folder)
+        found = self._embedders.get(_name(recommender))
         if found is None:
             found = Embedder(recommender.folder, self.embedder.patience)
             same = (e for e in self._embedders.values() if e.record and e.record == found.record)
-            found = self._embedders[recommender.folder] = next(same, found)
+            found = self._embedders[_name(recommender)] = next(same, found)
         return found
 
     def kept(self) -> Store:
@@ -239,3 +240,7 @@ class Live:
             close = getattr(part, "close", None)
             if close is not None:
                 close()
+
+
+def _name(recommender: Recommender) -> tuple[str, Path]:
+    return recommender.release, recommender.folder
