@@ -24,6 +24,7 @@ from bridgerec.models.sequence import Sequence, SequenceConfig
 from bridgerec.runtime import write_json
 from bridgerec.serving.additions import nearest
 from bridgerec.serving.app import make_app
+from bridgerec.serving.canary import Plan, write_plan
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.live import Live
 from bridgerec.serving.people import People
@@ -352,6 +353,48 @@ def test_the_baseline_answers_where_the_model_cannot(
     assert not set(ids(answer)) & {f"i{i}" for i in seen}
     plain = recommender.recommend({"target": "right", "k": 60})
     assert ids(answer) == [i for i in ids(plain) if i in ids(answer)]
+
+
+def test_a_named_release_answers_for_itself_even_where_it_fails(
+    recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others get main's answer, and the trial ends; whoever names a release sees what it does."""
+    broken = replace(recommender, release="r2", models={**recommender.models, "warm": Broken()})
+    monkeypatch.setattr(Recommender, "open", lambda folder: broken)
+    monkeypatch.setattr(Recommender, "warm", lambda self: None)
+    bento, control = tmp_path / "b", tmp_path / "canary.json"
+    (bento / "src" / "bundle").mkdir(parents=True)
+    (bento / "bento.yaml").write_text("name: x\n")
+    write_json(bento / "src" / "bundle" / "manifest.json", {"release": "r2"})
+    write_plan(control, Plan(bento=str(bento), weight=1))
+    live = Live(recommender, Embedder(tmp_path), control=control)
+    live.releases.follower.look(now=True)
+    assert live.releases.follower.wait(5)
+    asked = RecommendRequest(target="right", user_id="u3")
+
+    def route(release: str | None) -> tuple[str, str]:
+        request = asked.model_copy(update={"release": release})
+        answer = asyncio.run(live.recommend(request, "q1"))
+        return answer["release"], answer["route"]
+
+    assert [route("r2") for _ in range(6)] == [("r2", "fallback")] * 6
+    assert route("r1") == ("r1", "warm")
+    assert live.releases.status()["errors"] == 0
+    assert route(None) == ("r1", "warm")
+    assert live.releases.status()["errors"] == 1
+    live.close()
+
+
+def test_the_guard_tells_who_may_name_a_release(recommender: Recommender, tmp_path: Path) -> None:
+    live = Live(recommender, Embedder(tmp_path))
+
+    async def ask() -> None:
+        async with served(live) as client:  # an application without the guard: nobody may
+            asked = {"target": "right", "release": "r1"}
+            assert (await client.post("/recommend", json=asked)).status_code == 403
+            assert (await client.post("/recommend", json={"target": "right"})).status_code == 200
+
+    asyncio.run(ask())
 
 
 def test_without_an_encoder_everything_else_works(recommender: Recommender, tmp_path: Path) -> None:

@@ -58,6 +58,15 @@ class Live:
         """The release that answers now.  Ask once per request: soon it may be another one."""
         return self.releases.main
 
+    def asked(self, release: str | None) -> Recommender:
+        """The release that is named, or the one that answers now.
+
+        Raises:
+            NotFound: this worker holds no such release.
+            Unavailable: it may be the one that is being loaded.
+        """
+        return self.recommender if release is None else self.releases.named(release)
+
     def _open(self, folder: Path) -> Recommender:
         """A release to go over to or to try, ready to answer; in a thread.
 
@@ -125,12 +134,17 @@ class Live:
         self, request: RecommendRequest, request_id: str, search: SearchRequest | None = None
     ) -> dict[str, Any]:
         """Answer one request with all that is known now, and log it; `search` is where it comes
-        from, if somebody searched.
+        from, if somebody searched.  A release that is named answers for itself: by no other one's
+        models, without chance, and logged nowhere, because such questions are nobody's traffic.
 
         Raises:
+            NotFound: no such release is loaded.
             Unavailable: the words of a search cannot be read (yet).
             ConfigError: a target is unknown, or k or the history is too long.
         """
+        if request.release is not None:
+            named = self.asked(request.release)
+            return (await self._answer(named, request, request_id, search, False)).answer
         words = search is not None or request.wish is not None
 
         async def ask(recommender: Recommender) -> Given:
