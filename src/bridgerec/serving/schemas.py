@@ -30,7 +30,8 @@ Named = Annotated[
     Id | None,
     Field(
         description="Just this release is asked, by its id: the live one, or one on trial. Needs "
-        "an admin key; counted in no trial and in no traffic log. Left out: whoever is to answer."
+        "an admin key; counted in no trial and in no traffic log. Left out: whoever is to answer.",
+        examples=["8071f917bb41"],
     ),
 ]
 
@@ -102,7 +103,6 @@ class RecommendRequest(Person):
             "diversity": 0.3,
             "explain": True,
         },
-        {"target": "films", "user_id": "u00042", "release": "8071f917bb41"},
     )
 
     target: Targets = Field(description="The domain or domains to recommend from.")
