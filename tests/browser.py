@@ -33,12 +33,23 @@ class Console:
     """One page and all that it asked for.
 
     `close` fails when something was logged as an error, or when a request left the host; `expected`
-    are parts of addresses whose refusal by the service belongs to the test.
+    are parts of addresses whose refusal by the service belongs to the test; `key` is the one that
+    was given in this tab before.
     """
 
-    def __init__(self, browser: Any, url: str, expected: tuple[str, ...] = (), **options: Any):
+    def __init__(
+        self,
+        browser: Any,
+        url: str,
+        expected: tuple[str, ...] = (),
+        key: str | None = None,
+        **options: Any,
+    ):
         self.url, self.expected = url, expected
+        self.headers = {} if key is None else {"x-api-key": key}
         self.context = browser.new_context(locale="en-GB", **options)
+        if key is not None:
+            self.context.add_init_script(f"sessionStorage.setItem('bridgerec.key', '{key}')")
         self.page = self.context.new_page()
         self.page.set_default_timeout(20_000)
         self.troubles: list[str] = []
@@ -84,7 +95,7 @@ class Console:
                 break
             before = now
         path, body = self.questions()[-1]
-        found = httpx.post(f"{self.url}{path}", json=body, timeout=30)
+        found = httpx.post(f"{self.url}{path}", json=body, headers=self.headers, timeout=30)
         assert found.status_code == 200, found.text
         answer: dict[str, Any] = found.json()
         assert self.shown() == [f"{i['domain']}/{i['item_id']}" for i in answer["items"]]

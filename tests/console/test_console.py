@@ -12,6 +12,8 @@ import pytest
 from bridgerec.config import Workspace
 from bridgerec.registry.bundle import find_bundle
 from bridgerec.runtime import read_json, write_json
+from bridgerec.serving.canary import Plan, write_plan
+from bridgerec.serving.keys import add_key
 from bridgerec.serving.launch import running
 from browser import Console, gate, started
 
@@ -394,6 +396,98 @@ def test_a_second_release_is_tried_shadowed_and_rolled_back(
         assert status()["plan"] is None
         assert who() == {main}
         console.close()
+
+
+def test_either_release_is_asked_or_both_side_by_side(
+    browser: Any, finished: Workspace, tmp_path: Path
+) -> None:
+    """By who may: the second release answers by popularity alone, and is on trial with nobody."""
+    second = Path(shutil.copytree(finished.bento, tmp_path / "second"))
+    path = find_bundle(second) / "manifest.json"
+    manifest = {**read_json(path), "release": "second"}
+    manifest["champion"]["routes"] = dict.fromkeys(manifest["champion"]["routes"], "popularity")
+    write_json(path, manifest)
+    control, keys = tmp_path / "canary.json", tmp_path / "keys.json"
+    admin, reader = (add_key(keys, role, (role,), rate=1000) for role in ("admin", "reader"))
+    given = {"canary": control, "keys": keys, "timeout": 180}
+    with running(finished.bento, **given) as at:
+        main = httpx.get(f"{at}/health").json()["release"]
+        before = Console(browser, at, key=admin)
+        assert before.open().locator("#which").is_hidden()  # there is nothing to choose
+        before.close()
+        write_plan(control, Plan(bento=str(second), weight=0))
+        console = Console(browser, at, expected=("/recommend",), key=admin)
+        page = console.open()
+        for place in range(2):
+            add(page, "books", place)
+        live = console.settled()
+        assert live["release"] == main
+        which = page.get_by_label("Release that answers")
+        which.wait_for()  # the page follows the loading
+        texts = which.locator("option").all_inner_texts()
+        assert texts == ["as for everybody", f"{main} · live", "second · on trial"]
+        which.select_option("second")
+        tried = console.settled()
+        assert console.questions()[-1][1]["release"] == "second"
+        assert (tried["release"], tried["candidate"]) == ("second", "popularity")
+        assert tried["items"] != live["items"]
+        assert "second" in page.locator("#answer").inner_text()
+
+        def other() -> list[str]:
+            shown: list[str] = page.eval_on_selector_all(
+                "#items-beside li[data-item]", "found => found.map(e => e.dataset.item)"
+            )
+            return shown
+
+        def ids(answer: dict[str, Any]) -> list[str]:
+            return [f"{item['domain']}/{item['item_id']}" for item in answer["items"]]
+
+        tab_to(page, "#which-beside")  # by keys alone
+        page.keyboard.press("ArrowDown")
+        page.locator("#items-beside li").first.wait_for()
+        assert (console.shown(), other()) == (ids(tried), ids(live))
+        assert main in page.locator("#answer-beside").inner_text()
+        same = f"{len({*ids(tried)} & {*ids(live)})} of these 10 items are in both lists."
+        assert same in page.locator("#answer-beside").inner_text()
+        said = page.locator("#said").inner_text()
+        assert said.endswith(f"Beside them those of release {main}. {same}")
+        named = page.get_by_role("list", name=f"Recommendations of release {main}")
+        assert named.locator("li").count() == 10
+        only = page.locator("#items-beside .moved.new")
+        assert {*only.all_inner_texts()} <= {"only here"}
+        assert only.count() == 10 - len({*ids(tried)} & {*ids(live)})
+        which.select_option(main)  # what is beside cannot be the same release
+        page.locator("#beside").wait_for(state="hidden")
+        page.get_by_label("Beside it").select_option("second")
+        page.locator("#items-beside li").first.wait_for()
+        assert (console.shown(), other()) == (ids(live), ids(tried))
+
+        page.click("text=中文")
+        chosen = page.get_by_label("作答的发布").locator("option:checked")
+        assert chosen.inner_text() == f"{main} · 线上"
+        assert page.get_by_label("并排对照").locator("option").all_inner_texts() == [
+            "无", "second · 试用中",
+        ]  # fmt: skip
+        page.click("text=EN")
+        status = httpx.get(f"{at}/admin/canary", headers=console.headers).json()
+        assert status["answered"] == 0
+        httpx.delete(f"{at}/admin/canary", headers=console.headers)
+        page.fill("#k", "4")  # the service no longer has the second one: the page sees it
+        page.locator("#which").wait_for(state="hidden")
+        assert ids(console.settled()) == ids(live)[:4]
+        assert page.locator("#beside").is_hidden()
+        assert "release" not in console.questions()[-1][1]
+        console.close()
+
+        write_plan(control, Plan(bento=str(second), weight=0))
+        modest = Console(browser, at, expected=("/admin/canary",), key=reader)
+        page = modest.open()
+        page.click("text=Evidence")
+        page.click("nav >> text=Recommend")
+        modest.settled()
+        assert page.locator("#which").is_hidden()
+        assert sum(r.url.endswith("/admin/canary") for r in modest.asked) == 1
+        modest.close()
 
 
 def test_a_person_is_looked_up_recorded_and_forgotten(

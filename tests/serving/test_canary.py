@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 
 from bridgerec.errors import ArtifactError, BridgeRecError, ConfigError
 from bridgerec.serving.canary import Plan, Releases, canary_routes, read_plan, write_plan
+from bridgerec.serving.problems import NotFound, Unavailable
 from bridgerec.serving.switch import follow
 from bridgerec.serving.traffic import TrafficLog
 
@@ -245,6 +246,30 @@ def test_a_release_that_cannot_be_gone_over_to_changes_nothing(world: World) -> 
     assert (status["main"], status["move"]) == ("main", "refused")
     assert "no readable bundle" in status["move_reason"]
     assert world.ask() == "main"
+
+
+def test_a_release_is_asked_by_its_name(world: World) -> None:
+    slow = world.second("b", broken=True)
+    slow.gate.clear()
+    given = {"bento": str(world.bentos["b"]), "weight": 1}
+    write_plan(world.control, Plan.model_validate(given))
+    with pytest.raises(Unavailable, match="still being loaded here; it may be 'b'") as told:
+        world.releases.named("b")  # it looks at once, and begins to load
+    assert told.value.retry_after == 2
+    assert world.releases.named("main") is world.main
+    slow.gate.set()
+    world.settle()
+    for _ in range(6):
+        with pytest.raises(RuntimeError):
+            world.releases.named("b").recommend("q")
+    status = world.releases.status()
+    assert (status["state"], status["errors"], status["loaded"]) == ("on", 0, ["main", "b"])
+    follow(world.control, world.bentos["b"])
+    world.settle()
+    assert world.releases.main is slow
+    assert world.releases.named("main") is world.main  # the one before is still there
+    with pytest.raises(NotFound, match=r"no release 'c' is loaded here; loaded are \['main', 'b'"):
+        world.releases.named("c")
 
 
 def test_a_main_release_that_fails_is_left_again(world: World) -> None:

@@ -24,6 +24,7 @@ from bridgerec.models.sequence import Sequence, SequenceConfig
 from bridgerec.runtime import write_json
 from bridgerec.serving.additions import nearest
 from bridgerec.serving.app import make_app
+from bridgerec.serving.canary import Plan, write_plan
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.live import Live
 from bridgerec.serving.people import People
@@ -354,6 +355,48 @@ def test_the_baseline_answers_where_the_model_cannot(
     assert ids(answer) == [i for i in ids(plain) if i in ids(answer)]
 
 
+def test_a_named_release_answers_for_itself_even_where_it_fails(
+    recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others get main's answer, and the trial ends; whoever names a release sees what it does."""
+    broken = replace(recommender, release="r2", models={**recommender.models, "warm": Broken()})
+    monkeypatch.setattr(Recommender, "open", lambda folder: broken)
+    monkeypatch.setattr(Recommender, "warm", lambda self: None)
+    bento, control = tmp_path / "b", tmp_path / "canary.json"
+    (bento / "src" / "bundle").mkdir(parents=True)
+    (bento / "bento.yaml").write_text("name: x\n")
+    write_json(bento / "src" / "bundle" / "manifest.json", {"release": "r2"})
+    write_plan(control, Plan(bento=str(bento), weight=1))
+    live = Live(recommender, Embedder(tmp_path), control=control)
+    live.releases.follower.look(now=True)
+    assert live.releases.follower.wait(5)
+    asked = RecommendRequest(target="right", user_id="u3")
+
+    def route(release: str | None) -> tuple[str, str]:
+        request = asked.model_copy(update={"release": release})
+        answer = asyncio.run(live.recommend(request, "q1"))
+        return answer["release"], answer["route"]
+
+    assert [route("r2") for _ in range(6)] == [("r2", "fallback")] * 6
+    assert route("r1") == ("r1", "warm")
+    assert live.releases.status()["errors"] == 0
+    assert route(None) == ("r1", "warm")
+    assert live.releases.status()["errors"] == 1
+    live.close()
+
+
+def test_the_guard_tells_who_may_name_a_release(recommender: Recommender, tmp_path: Path) -> None:
+    live = Live(recommender, Embedder(tmp_path))
+
+    async def ask() -> None:
+        async with served(live) as client:  # an application without the guard: nobody may
+            asked = {"target": "right", "release": "r1"}
+            assert (await client.post("/recommend", json=asked)).status_code == 403
+            assert (await client.post("/recommend", json={"target": "right"})).status_code == 200
+
+    asyncio.run(ask())
+
+
 def test_without_an_encoder_everything_else_works(recommender: Recommender, tmp_path: Path) -> None:
     record = {**OF_SPACE, "encoder": {"model": "package:no_such_weights"}, "max_characters": 99}
     write_json(tmp_path / "encoder.json", record)
@@ -476,6 +519,57 @@ def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
             release, shown = await found("/similar", **near)
             assert (release, shown) == ("r2", ["new"])  # it has the second space's vector
             assert (await found("/recommend", **everything, wish="thing"))[0] == "r2"
+
+    asyncio.run(ask())
+    live.close()
+
+
+def test_a_release_packaged_over_another_one_has_its_own_encoder(
+    recommender: Recommender,
+    tmp_path: Path,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`artifacts/bento` is one folder for whatever is packaged: its path does not tell a space."""
+    assert training.vectors is not None
+    vectors, bundle = training.vectors, tmp_path / "bento" / "src" / "bundle"
+    bundle.mkdir(parents=True)
+    (tmp_path / "bento" / "bento.yaml").write_text("name: x\n")
+    write_json(bundle / "encoder.json", {**OF_SPACE, "max_characters": 99})
+    first = replace(recommender, folder=bundle)
+
+    async def mirrored(self: Embedder, texts: Any, domain: Any) -> Any:
+        assert self.space == "there"
+        return np.stack([-vectors[40]] * len(texts))
+
+    async def instantly(self: Embedder, patience: float | None = None) -> None: ...
+
+    monkeypatch.setattr(Embedder, "vectors", mirrored)
+    monkeypatch.setattr(Embedder, "_ready", instantly)
+    store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
+    live = Live(first, Embedder(bundle), store, control=control)
+
+    async def likest(client: httpx.AsyncClient) -> tuple[str, str, float]:
+        near = {"domain": "right", "item_id": "new", "k": 1}
+        answer = (await client.post("/similar", json=near)).json()
+        return answer["release"], answer["items"][0]["item_id"], answer["items"][0]["score"]
+
+    async def ask() -> None:
+        await store.add_item(addition(vectors[40]))
+        async with served(live) as client:
+            assert await likest(client) == ("r1", "i40", pytest.approx(1, abs=1e-3))
+            write_json(bundle / "manifest.json", {"release": "r2"})
+            write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 9})
+            save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
+            shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
+            second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
+            monkeypatch.setattr(Recommender, "open", lambda folder: second)
+            follow(control, tmp_path / "bento")
+            live.releases.move.look(now=True)
+            assert live.releases.move.wait(5)
+            assert await likest(client) == ("r2", "i40", pytest.approx(1, abs=1e-3))
+            rest = await client.post("/recommend", json={"target": "right", "k": 60})
+            assert "new" in ids(rest.json())
 
     asyncio.run(ask())
     live.close()

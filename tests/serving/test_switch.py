@@ -14,9 +14,12 @@ import pytest
 import yaml
 
 from bridgerec.config import Workspace
+from bridgerec.data.dataset import Catalogue
 from bridgerec.pipeline.stages import run_stage
+from bridgerec.registry.bundle import find_bundle
 from bridgerec.registry.current import promote, rollback
 from bridgerec.registry.store import Release, Store
+from bridgerec.runtime import read_json
 from bridgerec.serving.canary import Plan, move_file, read_plan, write_plan
 from bridgerec.serving.launch import running
 from bridgerec.serving.switch import follow, settle
@@ -95,15 +98,18 @@ def wait_for(askers: list[Asker], release: str) -> None:
 
 @pytest.fixture
 def two(finished: Workspace, tmp_path: Path) -> tuple[Workspace, Release, Release]:
-    """A workspace with two releases, the first one live."""
+    """A workspace with two releases whose vectors are of different spaces, the first one live."""
     ignored = shutil.ignore_patterns("cache", "tmp")
     place = Workspace.open(shutil.copytree(finished.root, tmp_path / "copy", ignore=ignored))
     store = Store.of(place)
     first = store.keep(place, ALLOWED)
     params = yaml.safe_load((place.root / "params.yaml").read_text())
     params["service"]["k_max"] = 150
+    params["embed"]["whitening"] = "zca"
     (place.root / "params.yaml").write_text(yaml.safe_dump(params))
-    run_stage(place, "package", None, lambda _: None)
+    place = Workspace.open(place.root)
+    for stage in ("embed", "package"):
+        run_stage(place, stage, None, lambda _: None)
     second = store.keep(place, ALLOWED)
     promote(store, first)
     return place, first, second
@@ -115,6 +121,15 @@ def ready(url: str) -> None:
     while httpx.post(f"{url}/search", json={**WORDS, "text": "x"}, timeout=60).status_code != 200:
         assert time.monotonic() < limit
         time.sleep(0.5)
+
+
+def likest(url: str, item: str) -> tuple[str, str]:
+    """Which release finds which film almost equal to an item."""
+    near = {"domain": "films", "item_id": item, "k": 1}
+    answer = httpx.post(f"{url}/similar", json=near, timeout=60).json()
+    (found,) = answer["items"]
+    assert found["score"] > 0.99
+    return answer["release"], found["item_id"]
 
 
 def worker(traffic: Path) -> int:
@@ -130,8 +145,15 @@ def test_everything_goes_over_and_no_request_is_dropped(
     place, first, second = two
     store, control, traffic = Store.of(place), place.canary, place.root / "asked"
     assert first.id != second.id
+    records = [read_json(find_bundle(r.bento) / "encoder.json") for r in (first, second)]
+    assert records[0]["space"] != records[1]["space"]
+    films = Catalogue.read(place.prepared / "items.parquet").items.filter(domain="films")
+    words = {c: films[c][0] for c in ("title", "description", "category", "brand") if films[c][0]}
     with running(first.bento, canary=control, traffic=traffic, timeout=180) as url:
         ready(url)
+        twin = {"domain": "films", "item_id": "twin", **words}
+        assert httpx.post(f"{url}/items", json=twin, timeout=60).status_code == 200
+        assert likest(url, "twin") == (first.id, films["item_id"][0])
         askers = [Asker(url, *path) for path in PATHS]
         for asker in askers:
             asker.thread.start()
@@ -159,6 +181,8 @@ def test_everything_goes_over_and_no_request_is_dropped(
                 asker.over.set()
                 asker.thread.join()
         assert [asker.failures for asker in askers] == [[]] * len(askers)
+        # what was added before has a vector of the new release's space
+        assert likest(url, "twin") == (second.id, films["item_id"][0])
         found = httpx.post(f"{url}/recommend", json={"target": "films", "k": 150}, timeout=60)
         assert "new" in [item["item_id"] for item in found.json()["items"]]
         assert httpx.post(f"{url}/recommend", json={"target": "films", "k": 151}).status_code == 422

@@ -100,7 +100,7 @@ def test_the_vectors_are_a_map_of_the_file(training: Training, tmp_path: Path) -
         arrays["items"][0, 0] = 1
     path = tmp_path / "m" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ArtifactError, match="no readable model"):
+    with pytest.raises(ArtifactError, match="no readable arrays"):
         load_served(tmp_path / "m")
 
 

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bridgerec.config import Encoder, Workspace
+from bridgerec.data.dataset import Catalogue
 from bridgerec.encoders.text import TextEncoder
 from bridgerec.encoders.whitening import Whitening
 from bridgerec.errors import ArtifactError
@@ -18,6 +19,7 @@ from bridgerec.registry.words import write_words
 from bridgerec.runtime import read_json, write_json
 from bridgerec.serving.embedder import Embedder
 from bridgerec.serving.problems import Unavailable
+from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import NewItem
 
 pytestmark = pytest.mark.slow
@@ -55,6 +57,25 @@ def test_a_catalogue_text_gets_its_catalogue_vector(embedded: Workspace, tmp_pat
     assert item.space == embedder.space != ""
     found = np.frombuffer(item.vector, np.float16).astype(np.float32)
     assert np.argmax(packaged.astype(np.float32) @ found) == 2
+    embedder.close()
+
+
+def test_what_is_packaged_into_its_folder_later_does_not_mix_with_it(
+    embedded: Workspace, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    write_words(embedded, bundle)
+    packaged = load_file(bundle / "vectors.safetensors")["vectors"].astype(np.float32)
+    catalogue = Catalogue.read(bundle / "catalogue.parquet")
+    shelf, embedder = Shelf(catalogue, bundle / "vectors.safetensors"), Embedder(bundle, 120)
+    for name in ("vectors", "whitening"):  # both are read when they are first needed
+        path = bundle / f"{name}.safetensors"
+        other = {part: -array for part, array in load_file(path).items()}
+        path.unlink()
+        save_file(other, path)
+    np.testing.assert_array_equal(shelf.vectors, packaged)
+    vectors = asyncio.run(embedder.vectors(TITLES, np.array([0, 0, 1, 1])))
+    np.testing.assert_allclose(vectors, packaged, atol=1e-3)
     embedder.close()
 
 

@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bridgerec.config import Encoder
+from bridgerec.encoders.whitening import Whitening
 from bridgerec.errors import ArtifactError, BridgeRecError
 from bridgerec.runtime import read_json
 from bridgerec.serving.problems import Unavailable
@@ -26,7 +27,6 @@ from bridgerec.serving.state import NewItem
 
 if TYPE_CHECKING:
     from bridgerec.encoders.text import TextEncoder
-    from bridgerec.encoders.whitening import Whitening
 
 Floats = NDArray[np.float32]
 AGAIN = 60  # seconds until loading is tried again after it failed
@@ -42,6 +42,9 @@ class Embedder:
         self.folder, self.patience = folder, patience
         path = folder / "encoder.json"
         self.record: dict[str, Any] = read_json(path) if path.is_file() else {}
+        path = folder / "whitening.safetensors"
+        # now, with the record: another release may be packaged into the same folder
+        self._whitening = Whitening.load(path) if path.is_file() else None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._loading: Future[tuple[TextEncoder, Whitening]] | None = None
         self._failed = 0.0
@@ -61,10 +64,9 @@ class Embedder:
 
     def _load(self) -> "tuple[TextEncoder, Whitening]":
         from bridgerec.encoders.text import TextEncoder
-        from bridgerec.encoders.whitening import Whitening
 
         try:
-            if not self.record:
+            if not self.record or self._whitening is None:
                 raise ArtifactError("this release was packaged without an encoder's record")
             encoder = TextEncoder(Encoder.model_validate(self.record["encoder"]), self.folder)
             known = self.record.get("weights")
@@ -73,7 +75,7 @@ class Embedder:
                     f"the encoder's weights in {encoder.folder} are not those of this release"
                 )
             encoder.encode(["warm"])
-            return encoder, Whitening.load(self.folder / "whitening.safetensors")
+            return encoder, self._whitening
         except Exception:
             self._failed = time.monotonic()
             raise

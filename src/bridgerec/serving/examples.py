@@ -59,6 +59,7 @@ CANARY = {
     "move": "none",
     "move_reason": None,
     "second": "8071f917bb41",
+    "loaded": ["6005abd7a187", "8071f917bb41"],
     "answered": 412,
     "errors": 0,
     "shadow_answers": 0,
@@ -106,7 +107,13 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("get", "/health"): HEALTH,
     ("get", "/admin/canary"): CANARY,
     ("post", "/admin/canary"): CANARY,
-    ("delete", "/admin/canary"): {**CANARY, "state": "none", "plan": None, "second": None},
+    ("delete", "/admin/canary"): {
+        **CANARY,
+        "state": "none",
+        "plan": None,
+        "second": None,
+        "loaded": ["6005abd7a187"],
+    },
 }
 PARAMETERS: dict[str, Any] = {  # by name, or by path and name
     "user_id": "u00042",

@@ -47,7 +47,8 @@ class Live:
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._embedders = {self.began.folder: self.embedder}
+        # not by folder alone: another release may be packaged into the same one
+        self._embedders = {_name(self.began): self.embedder}
         self.releases: Releases[Recommender] = Releases(
             self.began, self._open, self.control, shadowed=partial(self._log, shadow=True)
         )
@@ -56,6 +57,15 @@ class Live:
     def recommender(self) -> Recommender:
         """The release that answers now.  Ask once per request: soon it may be another one."""
         return self.releases.main
+
+    def asked(self, release: str | None) -> Recommender:
+        """The release that is named, or the one that answers now.
+
+        Raises:
+            NotFound: this worker holds no such release.
+            Unavailable: it may be the one that is being loaded.
+        """
+        return self.recommender if release is None else self.releases.named(release)
 
     def _open(self, folder: Path) -> Recommender:
         """A release to go over to or to try, ready to answer; in a thread.
@@ -71,8 +81,8 @@ class Live:
         recommender = Recommender.open(folder)
         recommender.warm()
         recommender.quicken()
-        kept = {known.folder for known in loaded}
-        self._embedders = {f: e for f, e in self._embedders.items() if f in kept}
+        kept = {_name(known) for known in loaded}
+        self._embedders = {name: e for name, e in self._embedders.items() if name in kept}
         if any(embedder.started for embedder in self._embedders.values()):
             # words are in use here: they shall not have to wait for another encoder
             wait([self.embedder_of(recommender).start()])
@@ -80,11 +90,11 @@ class Live:
 
     def embedder_of(self, recommender: Recommender) -> Embedder:
         """What embeds words for a release; releases of the same encoder and space share it."""
-        found = self._embedders.get(recommender.folder)
+        found = self._embedders.get(_name(recommender))
         if found is None:
             found = Embedder(recommender.folder, self.embedder.patience)
             same = (e for e in self._embedders.values() if e.record and e.record == found.record)
-            found = self._embedders[recommender.folder] = next(same, found)
+            found = self._embedders[_name(recommender)] = next(same, found)
         return found
 
     def kept(self) -> Store:
@@ -124,12 +134,17 @@ class Live:
         self, request: RecommendRequest, request_id: str, search: SearchRequest | None = None
     ) -> dict[str, Any]:
         """Answer one request with all that is known now, and log it; `search` is where it comes
-        from, if somebody searched.
+        from, if somebody searched.  A release that is named answers for itself: by no other one's
+        models, without chance, and logged nowhere, because such questions are nobody's traffic.
 
         Raises:
+            NotFound: no such release is loaded.
             Unavailable: the words of a search cannot be read (yet).
             ConfigError: a target is unknown, or k or the history is too long.
         """
+        if request.release is not None:
+            named = self.asked(request.release)
+            return (await self._answer(named, request, request_id, search, False)).answer
         words = search is not None or request.wish is not None
 
         async def ask(recommender: Recommender) -> Given:
@@ -239,3 +254,7 @@ class Live:
             close = getattr(part, "close", None)
             if close is not None:
                 close()
+
+
+def _name(recommender: Recommender) -> tuple[str, Path]:
+    return recommender.release, recommender.folder

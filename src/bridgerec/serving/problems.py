@@ -16,10 +16,19 @@ from bridgerec.serving.state import StateError
 
 BRANCHES = ("str", "constrained-str")
 FIELDS = "See /openapi.json for the fields."
+LOOK_IT_UP = "Correct the id; GET /items?query= finds items by their title."
 
 
 class NotFound(BridgeRecError):
-    """What a request names does not exist."""
+    """What a request names does not exist; `remedy` is what to do."""
+
+    def __init__(self, message: str, remedy: str = LOOK_IT_UP) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class Forbidden(BridgeRecError):
+    """The key's role does not allow what a request asks for."""
 
 
 class Unavailable(BridgeRecError):
@@ -64,7 +73,9 @@ def new_id() -> str:
 def described(error: BridgeRecError) -> tuple[int, str, str]:
     """Status, short name and remedy of an error."""
     if isinstance(error, NotFound):
-        return 404, "not_found", "Correct the id; GET /items?query= finds items by their title."
+        return 404, "not_found", error.remedy
+    if isinstance(error, Forbidden):
+        return 403, "forbidden", "Use another key."
     if isinstance(error, Unavailable):
         return 503, "unavailable", error.remedy
     if isinstance(error, StateError):

@@ -17,6 +17,7 @@ from bridgerec.serving.columns import Columns
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.schemas import Filters
 from bridgerec.serving.state import NewItem
+from bridgerec.serving.towers import mapped
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -47,7 +48,8 @@ class Labels:
 class Shelf:
     """`columns` are lists by global index; `index` finds it by domain and item id.
 
-    `vectors_path` is the bundle's `vectors.safetensors` (float16); read on first use.  `born`
+    `vectors_path` is the bundle's `vectors.safetensors` (float16); mapped at once and read on first
+    use, so that another release packaged into the same folder meanwhile changes nothing.  `born`
     (n_items,) is when each item was first met, in seconds; NaN where unknown.  `pictures` are the
     bundle's, if there are any.
     """
@@ -60,7 +62,8 @@ class Shelf:
         pictures: Pictures | None = None,
     ) -> None:
         self.catalogue = catalogue
-        self._vectors_path = vectors_path
+        there = vectors_path if vectors_path is not None and vectors_path.is_file() else None
+        self._mapped = None if there is None else mapped(there)["vectors"]
         items, n = catalogue.items, len(catalogue)
         self.pictures = pictures or Pictures(None)
         self.born = np.full(n, np.nan) if born is None else born
@@ -89,12 +92,9 @@ class Shelf:
         Raises:
             ArtifactError: the bundle holds none.
         """
-        from safetensors.numpy import load_file
-
-        if self._vectors_path is None or not self._vectors_path.is_file():
+        if self._mapped is None:
             raise ArtifactError("this release was packaged without item vectors. Package it again.")
-        found: Floats = load_file(self._vectors_path)["vectors"].astype(np.float32)
-        return found
+        return self._mapped.astype(np.float32)
 
     def vector(self, items: Ints) -> Floats:
         """Unit vectors of any items, (len(items), size)."""
@@ -172,8 +172,7 @@ class Shelf:
     def table(self) -> Columns:
         """All items there are now, as rules and explanations know them."""
         columns = {name: self.columns[name] for name in ("item_id", *TEXT)}
-        there = self._vectors_path is not None and self._vectors_path.is_file()
-        vectors_of = self.vector if there else None
+        vectors_of = None if self._mapped is None else self.vector
         return Columns(
             self.domains, **columns, price=self.price, born=self.born, vectors_of=vectors_of
         )

@@ -214,7 +214,8 @@ def mapped(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         ArtifactError: the file is missing or damaged.
     """
-    kinds = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U16": "<u2", "I8": "i1"}
+    kinds = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "U16": "<u2",
+             "I64": "<i8", "I32": "<i4", "I8": "i1"}  # fmt: skip
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -230,6 +231,6 @@ def mapped(path: Path) -> dict[str, NDArray[Any]]:
             found[name] = flat.reshape(entry["shape"])
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactError(
-            f"{path} holds no readable model ({error}). Package the release again."
+            f"{path} holds no readable arrays ({error}). Package the release again."
         ) from error
     return found

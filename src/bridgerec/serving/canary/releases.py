@@ -10,6 +10,7 @@ from bridgerec.errors import BridgeRecError
 from bridgerec.serving.canary.follow import Follower, Trial
 from bridgerec.serving.canary.plan import move_file
 from bridgerec.serving.canary.shadow import Shadow
+from bridgerec.serving.problems import NotFound, Unavailable
 
 ERRORS_IN_A_ROW = 5  # so many, and a release is switched off
 
@@ -57,6 +58,33 @@ class Releases(Generic[R]):
         """Every release that this worker holds."""
         others = (self.move.trial.second, self.follower.trial.second)
         return [self.began, *(release for release in others if release is not None)]
+
+    def ids(self) -> list[str]:
+        """The ids of every release that this worker holds."""
+        return [*dict.fromkeys(release.release for release in self.loaded())]
+
+    def named(self, release: str) -> R:
+        """A release that this worker holds, by its id, whoever's turn it is; asking it counts in
+        no trial.
+
+        Raises:
+            NotFound: this worker holds no such release.
+            Unavailable: it may be the one that is being loaded.
+        """
+        trials = self.move.look(now=True), self.follower.look(now=True)
+        for known in self.loaded():
+            if known.release == release:
+                return known
+        if any(trial.state == "loading" for trial in trials):
+            raise Unavailable(
+                f"a release is still being loaded here; it may be {release!r}",
+                "Send it again in a few seconds.",
+                retry_after=2,
+            )
+        raise NotFound(
+            f"no release {release!r} is loaded here; loaded are {self.ids()}",
+            "Name one of these, or leave `release` out; GET /admin/canary tells who is on trial.",
+        )
 
     def choose(self, person: str) -> R:
         """Who answers this person (a user id, or the request id of somebody unknown)."""
@@ -125,6 +153,7 @@ class Releases(Generic[R]):
             "move": move.state,
             "move_reason": _reason(move),
             "second": None if second is None else second.release,
+            "loaded": self.ids(),
             "answered": trial.answered,
             "errors": trial.errors,
             "shadow_answers": self.shadow.answers,

@@ -36,7 +36,7 @@ class CanaryRequest(BaseModel):
 class CanaryStatus(BaseModel):
     """`state`: none, loading, on, off (switched off after errors) or refused, with the `reason`;
     the counts are those of the worker that answers.  `move` tells the same of going over to
-    another main release."""
+    another main release; `loaded` are the releases that a request may name."""
 
     state: State
     reason: str | None
@@ -45,6 +45,7 @@ class CanaryStatus(BaseModel):
     move: State
     move_reason: str | None
     second: str | None
+    loaded: list[str]
     answered: int
     errors: int
     shadow_answers: int

@@ -10,6 +10,7 @@ import * as evidence from "./evidence.js";
 import * as history from "./history.js";
 import * as people from "./people.js";
 import * as release from "./release.js";
+import * as releases from "./releases.js";
 import * as results from "./results.js";
 import { change } from "./state.js";
 
@@ -66,6 +67,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names the view
   byId(`title-${view()}`).focus();
 });
-for (const part of [controls, history, people, results]) part.install();
+for (const part of [controls, history, people, releases, results]) part.install();
 window.addEventListener("hashchange", () => show(true));
 start();

@@ -6,10 +6,10 @@ import { badge, named, signed } from "./parts.js";
 import { picture } from "./picture.js";
 import { add, inHistory } from "./state.js";
 
-function movement(moved) {
+function movement(moved, than) {
   if (moved === null) return null;
-  if (moved === "new") return h("span", { class: "moved new" }, t("new"));
-  const text = t(moved > 0 ? "moved_up" : "moved_down", { n: Math.abs(moved) });
+  if (moved === "new") return h("span", { class: "moved new" }, t(`${than}_new`));
+  const text = t(`${than}_${moved > 0 ? "up" : "down"}`, { n: Math.abs(moved) });
   return h("span", { class: `moved ${moved > 0 ? "up" : "down"}`, title: text },
     h("span", { "aria-hidden": "true" }, `${moved > 0 ? "▲" : "▼"}${Math.abs(moved)}`),
     h("span", { class: "unseen" }, text));
@@ -46,8 +46,9 @@ function price(value) {
   return value === null || value === undefined ? null : h("span", { class: "price" }, value.toFixed(2));
 }
 
-/** A list entry; `share` is the length of its bar, `moved` its change of rank. */
-export function card(item, share, moved) {
+/** A list entry; `share` is the length of its bar, `moved` how its rank differs, and `than` which
+ * words say so: "moved" since the answer before, "beside" from the list beside it. */
+export function card(item, share, moved, than = "moved") {
   const chosen = inHistory(item);
   return h("li", { class: "item", "data-item": `${item.domain}/${item.item_id}` },
     h("span", { class: "rank" }, item.rank),
@@ -56,7 +57,7 @@ export function card(item, share, moved) {
       h("h3", {}, named(item)),
       h("p", { class: "soft small" }, badge(item.domain), " ",
         [item.category, item.brand].filter(Boolean).join(" · "), " ", price(item.price))),
-    h("div", { class: "side" }, movement(moved), score(item.score, share),
+    h("div", { class: "side" }, movement(moved, than), score(item.score, share),
       h("button", {
         type: "button", "data-focus": `add-${item.domain}-${item.item_id}`, disabled: chosen,
         "aria-label": t("add_title", { title: named(item) }), onclick: () => add(item),

@@ -1,7 +1,8 @@
 // What the person in front of the page has chosen, and who wants to know when it changes.
 
 /** `history` holds {domain, item_id, title}, oldest first; `manner` is how a wish is used: "mix"
- * into recommendations, or "search" by its words with `personal` as the share of the taste. */
+ * into recommendations, or "search" by its words with `personal` as the share of the taste;
+ * `release` and `beside` are ids of releases ("": whoever is to answer, and none beside it). */
 export const state = {
   domains: [],
   targets: [],
@@ -18,6 +19,8 @@ export const state = {
   personal: 0.3,
   person: null,
   history: [],
+  release: "",
+  beside: "",
 };
 
 const watchers = new Set();
@@ -59,8 +62,8 @@ export function move(place, step) {
 const list = (text) => text.split(/[,，;；\n]/).map((part) => part.trim()).filter(Boolean);
 const number = (text) => (text === "" || Number.isNaN(Number(text)) ? undefined : Number(text));
 
-/** The request that the state stands for: {path, body}. */
-export function question() {
+/** The request that the state stands for, to a release: {path, body}. */
+export function question(release = state.release) {
   const wish = state.wish.trim();
   const filters = { categories: list(state.categories), brands: list(state.brands) };
   const [low, high] = [number(state.priceMin), number(state.priceMax)];
@@ -72,6 +75,7 @@ export function question() {
     history: state.history.map(({ domain, item_id }) => ({ domain, item_id })),
     filters,
     ...(state.person === null ? {} : { user_id: state.person }),
+    ...(release ? { release } : {}),
   };
   if (wish && state.manner === "search") {
     return { path: "search", body: { ...common, text: wish, personal: state.personal } };

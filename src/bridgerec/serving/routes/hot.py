@@ -19,6 +19,7 @@ from bridgerec.errors import BridgeRecError
 from bridgerec.serving.live import Live
 from bridgerec.serving.problems import answer, refused, request_id
 from bridgerec.serving.routes.events import EventsBody, taken
+from bridgerec.serving.routes.named import may_name
 from bridgerec.serving.schemas import RecommendRequest
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -30,6 +31,7 @@ def endpoints(live: Callable[[], Live]) -> dict[tuple[str, str], Endpoint]:
 
     async def recommend(request: Request) -> Response:
         body = RecommendRequest.model_validate_json(await request.body())
+        may_name(request, body.release)
         return answer(await live().recommend(body, request_id(request)))
 
     async def events(request: Request) -> Response:

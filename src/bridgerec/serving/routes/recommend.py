@@ -11,6 +11,7 @@ from bridgerec.serving import search as finding
 from bridgerec.serving.live import Live
 from bridgerec.serving.problems import answer, described, request_id
 from bridgerec.serving.routes import MISSING, PROBLEMS
+from bridgerec.serving.routes.named import may_name
 from bridgerec.serving.schemas import (
     BatchRequest,
     BatchResponse,
@@ -27,9 +28,10 @@ def router(live: Callable[[], Live]) -> APIRouter:
     """POST /recommend, /recommend_batch, /similar, /search."""
     routes = APIRouter(tags=["recommend"], responses=PROBLEMS)
 
-    @routes.post("/recommend", response_model=RecommendResponse)
+    @routes.post("/recommend", response_model=RecommendResponse, responses=MISSING)
     async def recommend(request: Request, body: RecommendRequest) -> Response:
         """Items of one or several domains for a person or a history."""
+        may_name(request, body.release)
         return answer(await live().recommend(body, request_id(request)))
 
     @routes.post("/recommend_batch", response_model=BatchResponse)
@@ -42,30 +44,33 @@ def router(live: Callable[[], Live]) -> APIRouter:
         own = request_id(request)
         answers = []
         for number, one in enumerate(body.requests, start=1):
-            answers.append(await _one(found, one, f"{own}-{number}"))
+            answers.append(await _one(found, request, one, f"{own}-{number}"))
         return answer({"answers": answers})
 
     @routes.post("/similar", response_model=SimilarResponse, responses=MISSING)
     async def similar(request: Request, body: SimilarRequest) -> Response:
         """The nearest items by vector, in any domain."""
+        may_name(request, body.release)
         found = live()
-        recommender = found.recommender
+        recommender = found.asked(body.release)
         await found.look(recommender, None)
         items = finding.similar(recommender, body)
         own = request_id(request)
         return answer({"release": recommender.release, "request_id": own, "items": items})
 
-    @routes.post("/search", response_model=SearchResponse)
+    @routes.post("/search", response_model=SearchResponse, responses=MISSING)
     async def search(request: Request, body: SearchRequest) -> Response:
         """Items that fit words, mixed with the person's taste."""
+        may_name(request, body.release)
         return answer(await finding.search(live(), body, request_id(request)))
 
     return routes
 
 
-async def _one(live: Live, request: RecommendRequest, own: str) -> dict[str, Any]:
+async def _one(live: Live, request: Request, body: RecommendRequest, own: str) -> dict[str, Any]:
     try:
-        return await live.recommend(request, own)
+        may_name(request, body.release)
+        return await live.recommend(body, own)
     except BridgeRecError as error:  # the others can be answered all the same
         _, name, remedy = described(error)
         return {"error": name, "message": str(error), "remedy": remedy, "request_id": own}
