@@ -41,15 +41,14 @@ def history(entries: Sequence[Entry], now: int | None) -> Histories:
     """One row for a model from entries of the catalogue, oldest first; none is newer than `now`,
     the moment of the question."""
     n = len(entries)
-    items = np.fromiter((e.item for e in entries), dtype=np.int32, count=n)
-    kinds = np.fromiter((e.kind for e in entries), dtype=np.int8, count=n)
-    told = kinds if n and kinds.max() >= 0 else None
+    items, times, kinds = zip(*entries, strict=True) if n else ((), (), ())
+    told = np.array(kinds, dtype=np.int8) if max(kinds, default=-1) >= 0 else None
     indptr, weights = np.array([0, n]), np.ones(n, dtype=np.float32)
+    met = np.array(items, dtype=np.int32)
     if now is None:
-        return Histories(indptr, items, weights, event_kind=told)
-    time = np.fromiter((e.time for e in entries), dtype=np.int64, count=n)
-    asked = np.array([now])
-    return Histories(indptr, items, weights, np.minimum(time, now), asked, event_kind=told)
+        return Histories(indptr, met, weights, event_kind=told)
+    time = np.minimum(np.array(times, dtype=np.int64), now)
+    return Histories(indptr, met, weights, time, np.array([now]), event_kind=told)
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class People:
         return -1 if name is None else self.kind_index.get(name, -1)
 
     def _for_models(self, shelf: Shelf, entries: list[Entry], now: int | None) -> Histories:
-        n = len(shelf.catalogue)
+        n = shelf.added.start
         if len(shelf.added) and any(entry.item >= n for entry in entries):
             entries = self._newest(
                 e if e.item < n else e._replace(item=shelf.added.stand_in(e.item)) for e in entries
