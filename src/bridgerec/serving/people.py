@@ -121,14 +121,15 @@ class People:
         for e in view.events:
             item = index.get(e.domain, NOTHING).get(e.item_id)
             if item is not None:
-                entries.append(Entry(item, e.timestamp, self._kind(e.kind)))
+                entries.append(Entry(item, e.timestamp, self.kind_index.get(e.kind, -1)))
         if now is not None:
             entries.sort(key=lambda entry: entry.time)  # stable: equal times stay in order
-        known, usual = len(entries), now or 0
+        known, usual, kinds = len(entries), now or 0, self.kind_index
         for h in sent:
             item = index.get(h.domain, NOTHING).get(h.item_id)
             if item is not None:
-                entries.append(Entry(item, h.timestamp or usual, self._kind(h.kind)))
+                kind = -1 if h.kind is None else kinds.get(h.kind, -1)
+                entries.append(Entry(item, h.timestamp or usual, kind))
         unknown = known + len(sent) - len(entries)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
@@ -138,9 +139,6 @@ class People:
             self._for_models(shelf, once, now),
             tuple(notes),
         )
-
-    def _kind(self, name: str | None) -> int:
-        return -1 if name is None else self.kind_index.get(name, -1)
 
     def _for_models(self, shelf: Shelf, entries: list[Entry], now: int | None) -> Histories:
         n = shelf.added.start

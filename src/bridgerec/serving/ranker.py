@@ -269,9 +269,11 @@ class Recommender:
                 )
             found = zip(places, chosen.items.tolist(), chosen.scores.tolist(), told, strict=True)
             for (rank, _), index, score, why in found:
-                shown = self.shelf.show(index)
-                item = {"rank": rank + 1, **shown, "score": score, "explanation": why}
-                items.append(item if chances is None else {**item, "propensity": chances[rank]})
+                item = self.shelf.show(index)
+                item["rank"], item["score"], item["explanation"] = rank + 1, score, why
+                if chances is not None:
+                    item["propensity"] = chances[rank]
+                items.append(item)
         return {
             "release": self.release,
             "request_id": question.request_id,

@@ -19,8 +19,8 @@ from bridgerec.serving.state import open_store
 from bridgerec.serving.traffic import TrafficLog
 
 STARTING = 60.0  # seconds to load the release that the others went over to
-# new objects of the Python kind that call the collector of garbage: what 64 requests in work need is
-# no garbage, and looking it through after every 700 took a twentieth of the time
+# new objects that call the collector: what 64 requests in work hold is no garbage, and looking
+# through it after every 700 took a twentieth of the time
 GARBAGE = 50_000
 AFTER = 1.0  # seconds from loaded to quickened: it must not hold up the first answers
 
