@@ -150,6 +150,25 @@ def test_what_comes_while_the_model_is_busy_is_one_batch(training: Training) -> 
     batcher.close()
 
 
+def test_questions_that_arrive_one_by_one_are_one_batch(training: Training) -> None:
+    """As those of new connections do, of which an event loop may let in one per round."""
+    model, job = waiting(training)
+    model.free.set()
+    batcher = Batcher()
+
+    async def arrive() -> list[object]:
+        asked = []
+        for _ in range(20):
+            asked.append(asyncio.create_task(batcher(job)))
+            for _ in range(3):  # from the socket to the batcher
+                await asyncio.sleep(0)
+        return list(await asyncio.gather(*asked))
+
+    asyncio.run(arrive())
+    assert model.sizes == [20]
+    batcher.close()
+
+
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(training: Training) -> None:
     model, job = waiting(training)
     batcher = Batcher(waiting=5)

@@ -232,6 +232,21 @@ class TestRedis(StoreContract):
         return server
 
 
+def test_a_look_is_shared_within_a_round_of_the_loop_alone(tmp_path: Path) -> None:
+    ours, theirs = open_store(str(tmp_path)), open_store(str(tmp_path))
+
+    async def work() -> list[int]:
+        first = await ours.look(None, 10, 0)
+        await theirs.add_item(NewItem("films", "new", "one"))  # another worker's
+        later = await asyncio.gather(ours.look(None, 10, 0), ours.look(None, 10, 0))
+        past = await ours.look(None, 10, later[0].items[0][0])  # of the same round, but not of all
+        return [len(view.items) for view in (first, *later, past)]
+
+    assert run(work()) == [0, 1, 1, 0]
+    ours.close()
+    theirs.close()
+
+
 def test_a_place_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="file"):

@@ -27,6 +27,7 @@ Floats = NDArray[np.float32]
 MOST = 64  # questions of one batch
 WAITING = 1024  # questions
 BRIEF = 0.05  # seconds of processor time that the event loop may be held
+QUIET = 6  # rounds of the event loop without a new question, before those that wait are asked
 
 
 class Wanted(NamedTuple):
@@ -90,9 +91,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                # what has arrived at the sockets is read first, so that it is in this batch
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                await self._gather()
                 batch: list[Waiting] = []
                 while self._waiting and len(batch) < self.most:
                     job, done = self._waiting.popleft()
@@ -121,6 +120,20 @@ class Batcher:
             self._task = None
             for _, done in self._waiting:  # only when the worker is being stopped
                 done.cancel()
+
+    async def _gather(self) -> None:
+        """Let the event loop send the last answers and read what has come, so that it is in the
+        next batch.
+
+        A request takes some rounds of the loop from its socket to here, and uvloop lets in only one
+        new connection per round.  So two rounds between batches would keep the last of many new
+        connections waiting for as many batches.
+        """
+        quiet = 0
+        while quiet < (2 if len(self._waiting) >= self.most else QUIET):
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet = 0 if before < len(self._waiting) < self.most else quiet + 1
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,9 +1,9 @@
 """An 8-bit copy of item vectors, by which a batch looks at all items in a fifth of the time.
 
 Products of integers are exact, so a score read off the copy is wrong by no more than what rounding
-moved: |q·v - q'·v'| <= |q| |v - v'| + |q - q'| |v'|.  The k best of the copy are scored exactly;
-whatever the copy puts more than that error below the k-th of them cannot be among the k best, and
-all the rest is scored exactly too.  So the answer is that of the exact scores, proved per question.
+moved: |q·v - q'·v'| <= |q| |v - v'| + |q - q'| |v'|.  Whatever the copy puts more than twice that
+error below its k-th best cannot be among the k best; all the rest is scored exactly.  So the answer
+is that of the exact scores, proved per question.
 
 The vectors are turned by a random rotation first: it spreads what sticks out of single coordinates,
 so that the step of rounding can be smaller.
@@ -49,11 +49,10 @@ class Found(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """`row`, `place` and `score`, each (pairs,); `many` (batch,): rows that were left out."""
+    """`row` and `place`, each (pairs,); `many` (batch,): rows that were left out."""
 
     row: Ints
     place: Ints
-    score: NDArray[np.int32]
     many: NDArray[np.bool_]
 
 
@@ -152,10 +151,13 @@ class Coarse:
             return
         rows = np.repeat(np.arange(len(hidden)), lengths)
         places = np.concatenate([np.asarray(own, dtype=np.int64) for own in hidden])
-        found.scores[places, rows] = OUT
         groups = found.chunk // GROUP
         number, within = np.divmod(places, found.chunk)
         group = number * groups + within % groups
+        # most groups have another maximum, and keep it
+        led = found.scores[places, rows] == found.maxima[group, rows]
+        found.scores[places, rows] = OUT
+        group, rows = group[led], rows[led]
         found.maxima[group, rows] = found.scores[_members(group, found.chunk), rows[:, None]].max(1)
 
     def kth(self, found: Found, k: int, batch: int) -> NDArray[np.int32]:
@@ -170,19 +172,17 @@ class Coarse:
         return 8 * k <= self.n // GROUP
 
     @staticmethod
-    def at_least(found: Found, bound: NDArray[np.int32], most: int | None = None) -> Reached:
+    def at_least(found: Found, bound: NDArray[np.int32], most: int) -> Reached:
         """All that reaches its row's `bound`, which is above `OUT`; a row in which more than `most`
         groups hold such a thing gets nothing."""
         groups = found.maxima[:, : len(bound)] >= bound
-        many = np.zeros(len(bound), dtype=bool)
-        if most is not None:
-            many = np.count_nonzero(groups, axis=0) > most
-            groups &= ~many
+        many = np.count_nonzero(groups, axis=0) > most
+        groups &= ~many
         group, row = np.nonzero(groups)
         place = _members(group, found.chunk)
         score = found.scores[place, row[:, None]]
         hit, member = np.nonzero(score >= bound[row][:, None])
-        return Reached(row[hit], place[hit, member], score[hit, member], many)
+        return Reached(row[hit], place[hit, member], many)
 
     def __enter__(self) -> "Coarse":
         self._lock.acquire()

@@ -144,18 +144,12 @@ class Index:
         with coarse:
             scores = coarse.scores(asked.keys, hidden)
             kth = coarse.kth(scores, max(1, most), batch)
-            first = coarse.at_least(scores, np.maximum(kth, OUT + 1))
-            near = self._exact(queries, weights, first.row, first.place)
-            # the k-th of these is not above the true one; what may reach it is told by the error
-            least = np.array([b.scores[-1] if len(b.scores) else 0 for b in sort(near, batch, k)])
-            bound = np.floor((least - weights @ self.shift - asked.error) / asked.unit)
-            bound = np.clip(bound, OUT + 1, -OUT - 1).astype(np.int32)
-            rest = coarse.at_least(scores, bound, MANY * (most + 100))
-        new = rest.score < kth[rest.row]
-        more = self._exact(queries, weights, rest.row[new], rest.place[new])
-        both = near.and_(more)
-        found = sort(both.where(both.score >= least[both.row]), batch, k)
-        for i in np.flatnonzero(rest.many | (kth == OUT)).tolist():
+            # k items score at least kth - error; what the copy puts two errors lower scores less
+            bound = np.floor(kth - 2 * asked.error / asked.unit)
+            bound = np.maximum(bound, OUT + 1).astype(np.int32)
+            near = coarse.at_least(scores, bound, MANY * (most + 100))
+        found = sort(self._exact(queries, weights, near.row, near.place), batch, k)
+        for i in np.flatnonzero(near.many | (kth == OUT)).tolist():
             one = slice(i, i + 1)
             found[i] = self._all(queries[one], weights[one], k[one], hidden[one])[0]
         return found

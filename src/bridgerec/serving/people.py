@@ -41,15 +41,14 @@ def history(entries: Sequence[Entry], now: int | None) -> Histories:
     """One row for a model from entries of the catalogue, oldest first; none is newer than `now`,
     the moment of the question."""
     n = len(entries)
-    items = np.fromiter((e.item for e in entries), dtype=np.int32, count=n)
-    kinds = np.fromiter((e.kind for e in entries), dtype=np.int8, count=n)
-    told = kinds if n and kinds.max() >= 0 else None
+    items, times, kinds = zip(*entries, strict=True) if n else ((), (), ())
+    told = np.array(kinds, dtype=np.int8) if max(kinds, default=-1) >= 0 else None
     indptr, weights = np.array([0, n]), np.ones(n, dtype=np.float32)
+    met = np.array(items, dtype=np.int32)
     if now is None:
-        return Histories(indptr, items, weights, event_kind=told)
-    time = np.fromiter((e.time for e in entries), dtype=np.int64, count=n)
-    asked = np.array([now])
-    return Histories(indptr, items, weights, np.minimum(time, now), asked, event_kind=told)
+        return Histories(indptr, met, weights, event_kind=told)
+    time = np.minimum(np.array(times, dtype=np.int64), now)
+    return Histories(indptr, met, weights, time, np.array([now]), event_kind=told)
 
 
 @dataclass(frozen=True)
@@ -122,14 +121,15 @@ class People:
         for e in view.events:
             item = index.get(e.domain, NOTHING).get(e.item_id)
             if item is not None:
-                entries.append(Entry(item, e.timestamp, self._kind(e.kind)))
+                entries.append(Entry(item, e.timestamp, self.kind_index.get(e.kind, -1)))
         if now is not None:
             entries.sort(key=lambda entry: entry.time)  # stable: equal times stay in order
-        known, usual = len(entries), now or 0
+        known, usual, kinds = len(entries), now or 0, self.kind_index
         for h in sent:
             item = index.get(h.domain, NOTHING).get(h.item_id)
             if item is not None:
-                entries.append(Entry(item, h.timestamp or usual, self._kind(h.kind)))
+                kind = -1 if h.kind is None else kinds.get(h.kind, -1)
+                entries.append(Entry(item, h.timestamp or usual, kind))
         unknown = known + len(sent) - len(entries)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
@@ -140,11 +140,8 @@ class People:
             tuple(notes),
         )
 
-    def _kind(self, name: str | None) -> int:
-        return -1 if name is None else self.kind_index.get(name, -1)
-
     def _for_models(self, shelf: Shelf, entries: list[Entry], now: int | None) -> Histories:
-        n = len(shelf.catalogue)
+        n = shelf.added.start
         if len(shelf.added) and any(entry.item >= n for entry in entries):
             entries = self._newest(
                 e if e.item < n else e._replace(item=shelf.added.stand_in(e.item)) for e in entries

@@ -28,7 +28,7 @@ from bridgerec.serving.people import Entry, Past, People, history
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.problems import new_id
 from bridgerec.serving.ranked import Ranked
-from bridgerec.serving.schemas import Filters, RecommendRequest, Route, targets_of
+from bridgerec.serving.schemas import RecommendRequest, Route, targets_of
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import View
 from bridgerec.serving.topk import Best, top_k
@@ -36,7 +36,6 @@ from bridgerec.serving.towers import ServedTowers, load_served
 
 Floats = NDArray[np.float32]
 NOTHING = View()
-NO_FILTERS = Filters()
 BASELINE: Route = "unknown"  # whose model answers where another one cannot
 
 
@@ -211,7 +210,7 @@ class Recommender:
 
     def _wanted(self, question: Question, part: Part) -> Wanted | None:
         request = question.request
-        if question.wish is not None or request.allow or request.filters != NO_FILTERS:
+        if question.wish is not None or request.allow or request.filters.given:
             return None
         hidden = np.array(self._hidden(question, part), dtype=np.int64)
         k = self.finishing.wanted(self._length(question), request.diversity)
@@ -268,11 +267,13 @@ class Recommender:
                 told = self.finishing.explain(
                     part.model, part.histories, part.target, chosen, question.past
                 )
-            for (rank, i), why in zip(places, told, strict=True):
-                shown = self.shelf.show(int(ranked.items[i]))
-                score = float(ranked.scores[i])
-                item = {"rank": rank + 1, **shown, "score": score, "explanation": why}
-                items.append(item if chances is None else {**item, "propensity": chances[rank]})
+            found = zip(places, chosen.items.tolist(), chosen.scores.tolist(), told, strict=True)
+            for (rank, _), index, score, why in found:
+                item = self.shelf.show(index)
+                item["rank"], item["score"], item["explanation"] = rank + 1, score, why
+                if chances is not None:
+                    item["propensity"] = chances[rank]
+                items.append(item)
         return {
             "release": self.release,
             "request_id": question.request_id,

@@ -69,6 +69,12 @@ class Filters(Strict):
     price_min: Price | None = None
     price_max: Price | None = None
 
+    @property
+    def given(self) -> bool:
+        """Whether anything is filtered."""
+        prices = self.price_min is not None or self.price_max is not None
+        return prices or bool(self.categories or self.brands)
+
     @model_validator(mode="after")
     def _range(self) -> "Filters":
         low, high = self.price_min, self.price_max

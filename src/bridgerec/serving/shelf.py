@@ -67,11 +67,14 @@ class Shelf:
         items, n = catalogue.items, len(catalogue)
         self.pictures = pictures or Pictures(None)
         self.born = np.full(n, np.nan) if born is None else born
-        self.domains: list[str] = items["domain"].to_list()
+        # one text for equal ones: it is found in the processor's cache when it is answered
+        self.domains: list[str] = _shared(items["domain"].to_list())
         self.columns: dict[str, list[Any]] = {"item_id": items["item_id"].to_list()}
         for name in TEXT:
             known = name in items.columns
             self.columns[name] = items[name].fill_null("").to_list() if known else [""] * n
+        for name in ("category", "brand"):
+            self.columns[name] = _shared(self.columns[name])
         image = "image" in items.columns
         self.columns["image"] = items["image"].to_list() if image else [None] * n
         price = items["price"].to_list() if "price" in items.columns else [None] * n
@@ -192,7 +195,7 @@ class Shelf:
 
     def show(self, item: int) -> dict[str, Any]:
         """What an answer tells of an item."""
-        price, columns = float(self.price[item]), self.columns
+        price, columns = self.price.item(item), self.columns
         return {
             "domain": self.domains[item],
             "item_id": columns["item_id"][item],
@@ -214,3 +217,9 @@ class Shelf:
                     if len(found) == limit:
                         return found
         return found
+
+
+def _shared(texts: Sequence[str]) -> list[str]:
+    """The texts, equal ones as one object."""
+    known: dict[str, str] = {}
+    return [known.setdefault(text, text) for text in texts]

@@ -35,17 +35,6 @@ class Pairs(NamedTuple):
     place: Ints
     score: Floats
 
-    def and_(self, other: "Pairs") -> "Pairs":
-        """Both, one after the other."""
-        return Pairs(
-            np.concatenate([self.row, other.row]),
-            np.concatenate([self.place, other.place]),
-            np.concatenate([self.score, other.score]),
-        )
-
-    def where(self, kept: NDArray[np.bool_]) -> "Pairs":
-        return Pairs(self.row[kept], self.place[kept], self.score[kept])
-
 
 def hide(scores: Floats, hidden: Sequence[Sequence[int] | Ints]) -> None:
     """Put the columns `hidden[i]` of row i out of reach."""

@@ -8,6 +8,7 @@ point look-ups of microseconds and never wait for writers, so they run where the
 Put the folder on a local disk: SQLite's log does not work over network file systems.
 """
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -74,6 +75,7 @@ class SqliteStore:
             self._writer = self._connect()
             self._writer.executescript(SCHEMA)
             self._reader = self._connect()
+        self._newest: tuple[int, View] | None = None  # of this round of the event loop
         self._wipe = False  # whether what was removed must leave the disk with this commit
         self._group: GroupWriter[Operation] = GroupWriter(self._commit, "state")
 
@@ -133,14 +135,26 @@ class SqliteStore:
         return int(await self._group.write(insert))
 
     async def look(self, person: str | None, limit: int, after: int) -> View:
-        if person is None:  # one statement is a snapshot by itself
-            with self._named():
-                return View(items=_items(self._reader.execute(NEWER, (after,))))
+        if person is None:
+            return self._new_items(after)
         with self._named(), self._snapshot() as read:
             events = [Event(*row) for row in read(LOOK, (person, limit))]
             gone = read(GONE, (person,)).fetchone() is not None
             items = _items(read(NEWER, (after,)))
         return View(tuple(events[::-1]), gone, items)
+
+    def _new_items(self, after: int) -> View:
+        """Items added since.  Whoever asks in the same round of the event loop shares one look:
+        what it asks for had come before that look."""
+        if self._newest is None or self._newest[0] != after:
+            with self._named():  # one statement is a snapshot by itself
+                view = View(items=_items(self._reader.execute(NEWER, (after,))))
+            self._newest = after, view
+            asyncio.get_running_loop().call_soon(self._look_again)
+        return self._newest[1]
+
+    def _look_again(self) -> None:
+        self._newest = None
 
     async def count(self, person: str) -> int:
         with self._named():
