@@ -8,17 +8,19 @@ domains stays linked (a seeded draw); the rest are taken apart into two people e
 and popularity stay the same and only the link is lost.  Everybody held out is asked, at each share,
 for all their items of one domain from all their items of the other.
 
-Options are those of `bridgerec init`, but `sequence` is one copy.  `text` learns nothing: the mean
-of a history's vectors against the items', which needs no overlap.  `blend` mixes what the cells of
-the others left in OUT, with weights learned from the people of `valid`; so it comes last.  EASE is
-missing: its matrix over these items or people takes gigabytes.  What is finished in OUT is not run
-again; prints Markdown, writes overlap.svg.
+Options are those of `bridgerec init`, but `two_tower` and `sequence` have fewer epochs, `sequence`
+is one small copy, and EASE learns from the people with the most rows alone.  `text` learns nothing:
+the mean of a history's vectors against the items', which needs no overlap.  `text_popularity` and
+`blend` (of all but `sequence`) mix what the others left in OUT, with weights learned from the
+people of `valid`, who are known in both domains; so they come after the others.  What is finished
+in OUT is not run again; prints Markdown, writes overlap.svg.
 """
 
 import argparse
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +42,15 @@ from bridgerec.models.sparse import matrix
 from stages import kept, table
 
 TEMPLATE = Path(__file__).parent.parent / "src" / "bridgerec" / "templates" / "params.yaml"
-LEARNED = "item_knn,sequential_rules,ials,ease_text,emcdr,ptupcdr,profile,two_tower,sequence"
-DEFAULT = f"popularity,text,text_popularity,{LEARNED},blend"
+LEARNED = "item_knn,sequential_rules,ials,ease_text,emcdr,ptupcdr,profile,two_tower"
+DEFAULT = f"popularity,text,text_popularity,{LEARNED},blend,sequence"
 BLENDS = {
     "text_popularity": ["popularity", "text"],
     "blend": ["popularity", "text", *LEARNED.split(",")],
 }
 PEOPLE = 10_000  # of whom EASE learns: its matrix over all of them takes gigabytes
-SMALLER = {"embedding_size": 64, "epochs": 4}
+# these people are many: so they still give more steps than those of `docs/benchmarks.md`
+FEWER = {"two_tower": {"epochs": 2}, "sequence": {"embedding_size": 64, "epochs": 3}}
 SEED, RESAMPLES = 42, 1000
 
 Cells = dict[tuple[str, float], dict[str, Any]]
@@ -76,13 +79,13 @@ class Text(Candidate):
 
 
 def untrained(name: str) -> Candidate:
-    """A candidate as `bridgerec init` sets it up; `sequence` without its ensemble, and smaller."""
+    """A candidate as `bridgerec init` sets it up, but for `FEWER`; `sequence` is one copy."""
     if name == "text":
         return Text()
     entry = yaml.safe_load(TEMPLATE.read_text())["models"][name]
     if name == "sequence":
-        entry = {"use": entry["of"], **SMALLER}
-    return build(name, Model(**entry), SEED)
+        entry = {"use": entry["of"]}
+    return build(name, Model(**{**entry, **FEWER.get(name, {})}), SEED)
 
 
 def longest(training: Training, people: int) -> Training:
@@ -249,6 +252,32 @@ def against_popularity(cells: Cells, names: list[str], share: float, targets: li
     return table(["candidate", "target", "NDCG@10", "against popularity", "p (Holm)"], cells_of)
 
 
+def groups(rows: pl.DataFrame, targets: list[str]) -> str:
+    """How alike the held out people are to those whom the models know: what each split meets."""
+    found = []
+    for target, split in product(targets, rows["split"].unique().sort()):
+        own = rows.filter(pl.col("domain") == target, pl.col("split") == split)
+        if own.is_empty():
+            continue
+        people = own["user_id"].n_unique()
+        top = own["item"].value_counts(sort=True).head(10)
+        share = top["count"][0] / people
+        known = rows.filter(
+            pl.col("domain") == target, pl.col("split").is_in(["test", "valid"]).not_()
+        )
+        popular = known["item"].value_counts(sort=True).head(10)["item"]
+        both = top["item"].is_in(popular.implode()).sum()
+        found.append([target, str(split), f"{people:,}", f"{share:.1%}", f"{both} of 10"])
+    head = [
+        "domain",
+        "split",
+        "people",
+        "who met its first item",
+        "its first ten among popular ten",
+    ]
+    return table(head, found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -281,6 +310,7 @@ def main() -> None:
         pictures.append(f'<g transform="translate({620 * number} 0)">{shape}</g>')
     print(f"{shares[0]:.0%} of the overlap kept\n")
     print(against_popularity(cells, names, shares[0], list(asked)))
+    print(groups(rows, list(asked)))
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1240 340" font-size="13"'
     body = "\n".join(pictures)
     (options.out / "overlap.svg").write_text(
