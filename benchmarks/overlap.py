@@ -47,9 +47,13 @@ BLENDS = {
     "text_popularity": ["popularity", "text"],
     "blend": ["popularity", "text", *LEARNED.split(",")],
 }
-PEOPLE = 10_000  # of whom EASE learns: its matrix over all of them takes gigabytes
+PEOPLE = 10_000  # of whom EASE learns, all their items; over all people it would keep to few items
 # these people are many: so they still give more steps than those of `docs/benchmarks.md`
-FEWER = {"two_tower": {"epochs": 2}, "sequence": {"embedding_size": 64, "epochs": 3}}
+CHANGED: dict[str, dict[str, Any]] = {
+    "ease_text": {"max_rows": 20_000},
+    "two_tower": {"epochs": 2},
+    "sequence": {"embedding_size": 64, "epochs": 3},
+}
 SEED, RESAMPLES = 42, 1000
 
 Cells = dict[tuple[str, float], dict[str, Any]]
@@ -78,13 +82,13 @@ class Text(Candidate):
 
 
 def untrained(name: str) -> Candidate:
-    """A candidate as `bridgerec init` sets it up, but for `FEWER`; `sequence` is one copy."""
+    """A candidate as `bridgerec init` sets it up, but for `CHANGED`; `sequence` is one copy."""
     if name == "text":
         return Text()
     entry = yaml.safe_load(TEMPLATE.read_text())["models"][name]
     if name == "sequence":
         entry = {"use": entry["of"]}
-    return build(name, Model(**{**entry, **FEWER.get(name, {})}), SEED)
+    return build(name, Model(**{**entry, **CHANGED.get(name, {})}), SEED)
 
 
 def longest(training: Training, people: int) -> Training:
