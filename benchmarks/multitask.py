@@ -1,6 +1,6 @@
 """What kinds of events (view, like, purchase, …) add to `Sequence`, on simulated people.
 
-    python benchmarks/multitask.py [--people 3000] [--items 1000] [--seeds 3]
+    python benchmarks/multitask.py [--people 3000] [--items 1000] [--seeds 3] [--out FOLDER]
 
 Two worlds.  In the simulator's own, what follows a view is drawn without regard to the person, so
 that kinds have nothing to tell.  In the other the views are the same, but what follows depends on
@@ -9,12 +9,15 @@ known, and buy what they like.  One `Sequence` per variant and seed is trained o
 split, with the demo's options but smaller batches, so that these few people give enough steps.
 Prints Markdown: NDCG@10 on test of everything that was met, and of what was liked (films) or bought
 (kitchenware) alone, asked with and without a wish for that kind; differences to the plain model are
-paired over people, means over seeds, with 95 % intervals.
+paired over people, means over seeds, with 95 % intervals.  What is finished is kept in FOLDER, so
+that a run which was interrupted goes on.
 """
 
 import argparse
 import tempfile
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from bridgerec.config import Model
-from bridgerec.data.dataset import Cases
+from bridgerec.data.dataset import Cases, Training
 from bridgerec.data.simulate import DOMAINS, true_items
 from bridgerec.data.simulation.words import EVENTS
 from bridgerec.evaluation.metrics import case_metrics
@@ -32,8 +35,9 @@ from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.models.base import Candidate, build
 from bridgerec.runtime import prepare_environment, read_json
 from simulated import PARAMS, SEED, world
-from stages import table
+from stages import kept, table
 
+WAYS = ("all", "silent", "wish")  # everything; that kind alone; the same, asked for
 WANTED = {"films": "like", "kitchenware": "purchase"}
 STEPS = {"batch_size": 32, "learning_rate": 0.005}
 VARIANTS: dict[str, dict[str, object]] = {
@@ -95,12 +99,27 @@ def silent(cases: Cases) -> Cases:
     return replace(cases, histories=replace(cases.histories, wanted=None))
 
 
+def answered(
+    entry: Model, seed: int, training: Training, asked: dict[str, Cases], wishes: dict[str, Cases]
+) -> dict[str, dict[str, list[float]]]:
+    """NDCG@10 of everybody, per target and way of asking, of a model trained from this seed."""
+    candidate = build("sequence", entry, SEED + seed)
+    candidate.train(training)
+    found = {}
+    for target in asked:
+        questions = (asked[target], silent(wishes[target]), wishes[target])
+        values = (ndcg(candidate, cases).tolist() for cases in questions)
+        found[target] = dict(zip(WAYS, values, strict=True))
+    return found
+
+
 def main() -> None:
     prepare_environment()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=3000)
     parser.add_argument("--items", type=int, default=1000, help="per domain")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     models = yaml.safe_load(PARAMS.read_text())["models"]
     with tempfile.TemporaryDirectory() as folder:
@@ -114,20 +133,15 @@ def main() -> None:
             wishes = {t: of_kind(c, split.event_kinds.index(WANTED[t])) for t, c in asked.items()}
             found: dict[tuple[str, str, str], np.ndarray] = {}
             for variant, changes in VARIANTS.items():
-                values: dict[tuple[str, str], list[np.ndarray]] = {}
+                entry = Model.model_validate({**models["sequence"], **STEPS, **changes})
+                drawn = []
                 for seed in range(options.seeds):
-                    entry = Model.model_validate({**models["sequence"], **STEPS, **changes})
-                    candidate = build("sequence", entry, SEED + seed)
-                    candidate.train(training)
-                    for target in asked:
-                        for name, cases in (
-                            ("all", asked[target]),
-                            ("silent", silent(wishes[target])),
-                            ("wish", wishes[target]),
-                        ):
-                            values.setdefault((target, name), []).append(ndcg(candidate, cases))
-                for (target, name), drawn in values.items():
-                    found[variant, target, name] = np.mean(drawn, axis=0)
+                    path = options.out and options.out / f"{variant}-{telling}-{seed}.json"
+                    run = partial(answered, entry, seed, training, asked, wishes)
+                    drawn.append(kept(path, run))
+                for target, name in product(asked, WAYS):
+                    own = [values[target][name] for values in drawn]
+                    found[variant, target, name] = np.mean(own, axis=0)
             told = "kinds follow taste" if telling else "kinds by chance"
             print(f"\n{told}\n\n{described(found, asked, wishes)}", flush=True)
 
@@ -139,7 +153,7 @@ def described(
     for target in asked:
         for variant in VARIANTS:
             cells = []
-            for name in ("all", "silent", "wish"):
+            for name in WAYS:
                 plain, own = found["plain", target, name], found[variant, target, name]
                 gap = Bootstrap(len(own), 2000, 0.95, SEED).difference(own, plain)
                 cells.append(f"{own.mean():.4f}")

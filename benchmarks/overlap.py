@@ -8,17 +8,20 @@ domains stays linked (a seeded draw); the rest are taken apart into two people e
 and popularity stay the same and only the link is lost.  Everybody held out is asked, at each share,
 for all their items of one domain from all their items of the other.
 
-Options are those of `bridgerec init`, but `sequence` is one copy.  `text` learns nothing: the mean
-of a history's vectors against the items', which needs no overlap.  `blend` mixes what the cells of
-the others left in OUT, with weights learned from the people of `valid`; so it comes last.  EASE is
-missing: its matrix over these items or people takes gigabytes.  What is finished in OUT is not run
-again; prints Markdown, writes overlap.svg.
+Options are those of `bridgerec init`, but `two_tower` and `sequence` have fewer epochs, `sequence`
+is one small copy, and EASE learns from the people with the most rows alone.  `text` learns nothing:
+the mean of a history's vectors against the items', which needs no overlap.  `text_popularity` and
+`blend` (of all but `sequence`) mix what the others left in OUT, with weights learned from the
+people of `valid`, who are known in both domains; so they come after the others.  What is finished
+in OUT is not run again; prints Markdown, writes overlap.svg.
 """
 
 import argparse
-import json
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,16 +34,29 @@ from bridgerec.encoders.text import TextEncoder, item_texts
 from bridgerec.encoders.whitening import Whitening
 from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
-from bridgerec.evaluation.significance import Bootstrap
+from bridgerec.evaluation.significance import Bootstrap, holm
 from bridgerec.models.base import Arrays, Candidate, build, load
 from bridgerec.models.blend import Blend, BlendConfig
 from bridgerec.models.sparse import matrix
+from stages import kept, table
 
 TEMPLATE = Path(__file__).parent.parent / "src" / "bridgerec" / "templates" / "params.yaml"
-DEFAULT = (
-    "popularity,text,item_knn,sequential_rules,ials,emcdr,ptupcdr,profile,two_tower,sequence,blend"
-)
-SEED = 42
+LEARNED = "item_knn,sequential_rules,ials,ease_text,emcdr,ptupcdr,profile,two_tower"
+DEFAULT = f"popularity,text,text_popularity,{LEARNED},blend,sequence"
+BLENDS = {
+    "text_popularity": ["popularity", "text"],
+    "blend": ["popularity", "text", *LEARNED.split(",")],
+}
+PEOPLE = 10_000  # of whom EASE learns, all their items; over all people it would keep to few items
+# these people are many: so they still give more steps than those of `docs/benchmarks.md`
+CHANGED: dict[str, dict[str, Any]] = {
+    "ease_text": {"max_rows": 20_000},
+    "two_tower": {"epochs": 2},
+    "sequence": {"embedding_size": 64, "epochs": 3},
+}
+SEED, RESAMPLES = 42, 1000
+
+Cells = dict[tuple[str, float], dict[str, Any]]
 
 
 class Text(Candidate):
@@ -66,33 +82,37 @@ class Text(Candidate):
 
 
 def untrained(name: str) -> Candidate:
-    """A candidate as `bridgerec init` sets it up; `sequence` without its ensemble."""
+    """A candidate as `bridgerec init` sets it up, but for `CHANGED`; `sequence` is one copy."""
     if name == "text":
         return Text()
     entry = yaml.safe_load(TEMPLATE.read_text())["models"][name]
     if name == "sequence":
-        entry = {"use": entry["of"], **entry.get("options", {})}
-    return build(name, Model(**entry), SEED)
+        entry = {"use": entry["of"]}
+    return build(name, Model(**{**entry, **CHANGED.get(name, {})}), SEED)
 
 
-def trained(
-    name: str, training: Training, names: list[str], out: Path, valid: list[Cases]
-) -> Candidate:
-    """A candidate, kept in `out` for the blend, or the blend of those that are kept there.
+def longest(training: Training, people: int) -> Training:
+    """Only those people who have the most rows."""
+    order = np.argsort(-training.histories.lengths, kind="stable")
+    kept = np.sort(order[:people])
+    return replace(training, users=training.users[kept], histories=training.histories.take(kept))
+
+
+def trained(name: str, training: Training, out: Path, valid: list[Cases]) -> Candidate:
+    """A candidate, kept in `out` for the blends, or the blend of those that are kept there.
 
     Raises:
-        ArtifactError: a member's cell is missing.
+        ArtifactError: a member is missing.
     """
-    if name == "blend":
-        members = {n: load(out / n) for n in names if n not in ("blend", "text")}
-        if "text" in names:
-            members["text"] = untrained("text")
-            members["text"].train(training)
+    if name in BLENDS:
+        members = {n: load(out / n) for n in BLENDS[name] if n != "text"}
+        members["text"] = Text()
+        members["text"].train(training)
         blend = Blend(BlendConfig(), SEED)
         blend.learn(members, training, valid)
         return blend
     candidate = untrained(name)
-    candidate.train(training)
+    candidate.train(longest(training, PEOPLE) if name == "ease_text" else training)
     if name != "text":
         candidate.save(out / name)
     return candidate
@@ -154,7 +174,7 @@ def questions(catalogue: Catalogue, rows: pl.DataFrame, target: str, part: str) 
     return Cases(target, asked, past.take(asked), relevant.take(asked))
 
 
-def picture(results: dict[str, dict[str, float]], shares: list[float], title: str) -> str:
+def picture(results: dict[str, dict[float, float]], shares: list[float], title: str) -> str:
     """Lines of each candidate over the shares, as SVG."""
     colours = (
         "#4269d0",
@@ -180,10 +200,78 @@ def picture(results: dict[str, dict[str, float]], shares: list[float], title: st
         parts.append(f'<text x="{x[s]:.0f}" y="320" text-anchor="middle">{s:.0%}</text>')
     for number, (name, per) in enumerate(results.items()):
         colour = colours[number % len(colours)]
-        line = " ".join(f"{x[s]:.1f},{300 - 260 * per[str(s)] / top:.1f}" for s in shares)
+        line = " ".join(f"{x[s]:.1f},{300 - 260 * v / top:.1f}" for s, v in per.items())
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(f'<text x="490" y="{50 + 18 * number}" fill="{colour}">{name}</text>')
     return "\n".join(parts)
+
+
+def cell(
+    name: str, training: Training, out: Path, valid: list[Cases], asked: dict[str, Cases]
+) -> dict[str, Any]:
+    """Processor seconds of training, and per target NDCG@10 of everybody who is asked."""
+    began = time.process_time()
+    candidate = trained(name, training, out, valid)
+    found: dict[str, Any] = {"seconds": round(time.process_time() - began, 1)}
+    for target, cases in asked.items():
+        rank = evaluate(candidate, cases).rank
+        found[target] = case_metrics(rank, cases.relevant.indptr, (10,))["ndcg@10"].tolist()
+    return found
+
+
+def curves(cells: Cells, names: list[str], shares: list[float], target: str) -> tuple[str, str]:
+    """The table of a target, and its picture; cells that were not run are left out."""
+    rows, lines = [], {}
+    for name in names:
+        row = []
+        for share in shares:
+            if (name, share) not in cells:
+                row.append("–")
+                continue
+            values = np.array(cells[name, share][target])
+            boot = Bootstrap(len(values), RESAMPLES, 0.95, SEED)
+            low, high = boot.intervals(values[:, None], np.ones(len(values), dtype=bool))
+            row.append(f"{values.mean():.4f} [{low[0]:.4f}, {high[0]:.4f}]")
+            lines.setdefault(name, {})[share] = float(values.mean())
+        most = cells.get((name, shares[-1]))
+        rows.append([name, *row, f"{most['seconds']:,.0f}" if most else "–"])
+    head = ["candidate", *(f"{s:.0%}" for s in shares), f"seconds, {shares[-1]:.0%}"]
+    return table(head, rows), picture(lines, shares, f"NDCG@10 in {target} by overlap kept")
+
+
+def against_popularity(cells: Cells, names: list[str], share: float, targets: list[str]) -> str:
+    """Differences paired over people, p adjusted over all of them."""
+    rows, p_values = [], []
+    for name in names:
+        if name == "popularity" or not {(name, share), ("popularity", share)} <= cells.keys():
+            continue
+        for target in targets:
+            own, other = (np.array(cells[n, share][target]) for n in (name, "popularity"))
+            gap = Bootstrap(len(own), RESAMPLES, 0.95, SEED).difference(own, other)
+            shown = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+            rows.append([name, target, f"{own.mean():.4f}", shown])
+            p_values.append(gap.p_value)
+    cells_of = [[*row, f"{p:.3f}"] for row, p in zip(rows, holm(p_values), strict=True)]
+    return table(["candidate", "target", "NDCG@10", "against popularity", "p (Holm)"], cells_of)
+
+
+def first_ten(rows: pl.DataFrame) -> pl.DataFrame:
+    """The ten most met items, with their `len`."""
+    return rows.group_by("item").len().sort("len", "item", descending=[True, False]).head(10)
+
+
+def groups(rows: pl.DataFrame, targets: list[str]) -> str:
+    """How alike those of each split are to those whom the models know, by what they met most."""
+    found = []
+    for target in targets:
+        inside = rows.filter(pl.col("domain") == target)
+        popular = first_ten(inside.filter(pl.col("split").is_in(["test", "valid"]).not_()))
+        for (split,), own in sorted(inside.group_by("split")):
+            top, people = first_ten(own), own["user_id"].n_unique()
+            share, both = top["len"][0] / people, top["item"].is_in(popular["item"].implode()).sum()
+            found.append([target, str(split), f"{people:,}", f"{share:.1%}", f"{both} of 10"])
+    head = ["domain", "split", "people", "met its first item", "its first ten, popular"]
+    return table(head, found)
 
 
 def main() -> None:
@@ -193,7 +281,6 @@ def main() -> None:
     parser.add_argument("--candidates", default=DEFAULT)
     parser.add_argument("--shares", default="0,0.05,0.2,0.5,1")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     shares = [float(s) for s in options.shares.split(",")]
     catalogue, rows = read(options.data)
     seen = np.zeros(len(catalogue), dtype=bool)
@@ -202,37 +289,24 @@ def main() -> None:
     asked = {target: questions(catalogue, rows, target, "test") for target in catalogue.domains}
     valid = [questions(catalogue, rows, target, "valid") for target in catalogue.domains]
     names = options.candidates.split(",")
-    file = options.out / "results.json"
-    done = json.loads(file.read_text()) if file.exists() else {}
+    cells: Cells = {}
     for share in shares:
         people, own = histories(linked(rows, share), "person")
         training = Training(catalogue, np.arange(len(people)), own, whitened)
         for name in names:
-            if f"{name}/{share}" in done:
-                continue
-            began = time.process_time()
-            candidate = trained(name, training, names, options.out / "models" / f"{share}", valid)
-            found: dict[str, object] = {"seconds": round(time.process_time() - began, 1)}
-            for target, cases in asked.items():
-                ranking = evaluate(candidate, cases)
-                values = case_metrics(ranking.rank, cases.relevant.indptr, (10,))["ndcg@10"]
-                boot = Bootstrap(len(cases), 1000, 0.95, SEED)
-                low, high = boot.intervals(values[:, None], np.ones(len(cases), dtype=bool))
-                found[target] = [float(values.mean()), float(low[0]), float(high[0])]
-            done[f"{name}/{share}"] = found
-            file.write_text(json.dumps(done, indent=1))
+            file = options.out / "cells" / f"{name}-{share}.json"
+            folder = options.out / "models" / str(share)
+            run = partial(cell, name, training, folder, valid, asked)
+            cells[name, share] = kept(file, run)
     pictures = []
     for number, (target, cases) in enumerate(asked.items()):
-        print(f"\nNDCG@10 in {target}, {len(cases):,} people new there, by share of overlap kept\n")
-        print("| candidate | " + " | ".join(f"{s:.0%}" for s in shares) + " | seconds, 100 % |")
-        print("| --- |" + " --- |" * (len(shares) + 1))
-        for name in names:
-            cells = ["{:.4f} [{:.4f}, {:.4f}]".format(*done[f"{name}/{s}"][target]) for s in shares]
-            seconds = done[f"{name}/{shares[-1]}"]["seconds"]
-            print(f"| {name} | " + " | ".join(cells) + f" | {seconds:,.0f} |")
-        curve = {n: {str(s): done[f"{n}/{s}"][target][0] for s in shares} for n in names}
-        shape = picture(curve, shares, f"NDCG@10 in {target} by overlap kept")
+        print(f"NDCG@10 in {target}, {len(cases):,} people new there, by share of overlap kept\n")
+        text, shape = curves(cells, names, shares, target)
+        print(text)
         pictures.append(f'<g transform="translate({620 * number} 0)">{shape}</g>')
+    print(f"{shares[0]:.0%} of the overlap kept\n")
+    print(against_popularity(cells, names, shares[0], list(asked)))
+    print(groups(rows, list(asked)))
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1240 340" font-size="13"'
     body = "\n".join(pictures)
     (options.out / "overlap.svg").write_text(

@@ -1,17 +1,21 @@
 """Noise and push attacks on simulated data, with and without `prepare.suspicious`.
 
     python benchmarks/robustness.py [--seeds 2] [--people 1500] [--items 300] [--models NAME ...]
+        [--out FOLDER]
 
 Rows are added to the training part of the temporal split of a clean world, so that every level is
 asked the same questions of the same honest people, about films.  Fake people push three films
 that few met.  `Sequence` has more steps than in the demo.  Prints Markdown: NDCG@10, and the share
 of honest people with a pushed film among their ten best, means over seeds with the standard error;
 and whom the option finds.  The added rows of one seed are the same for every model.
+What is finished is kept in FOLDER, so that a run which was interrupted goes on.
 """
 
 import argparse
 import tempfile
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from bridgerec.evaluation.protocol import evaluate
 from bridgerec.models.base import build
 from bridgerec.runtime import prepare_environment
 from simulated import PARAMS, SEED, world
+from stages import kept
 
 TARGET, THRESHOLD, CORE = "films", 6.0, KCore(user=2, item=2)
 FGM = {"adversarial_weight": 1.0}
@@ -123,6 +128,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--people", type=int, default=1500)
     parser.add_argument("--items", type=int, default=300)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     options = parser.parse_args()
     quality: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
@@ -137,12 +143,16 @@ def main() -> None:
             caught, fakes = int((table["user"] >= honest).sum()), int(pairs.user.max()) + 1 - honest
             wrong = (len(table) - caught) / honest
             found.setdefault((kind, level), []).append((caught / fakes if fakes else np.nan, wrong))
-            for model in options.models:
-                off = measured(model, plain, pairs, clean, vectors, seed)
-                same = np.array_equal(plain.fit, careful.fit)
-                on = off if same else measured(model, careful, pairs, clean, vectors, seed)
-                for option, value in (("off", off), ("on", on)):
-                    quality.setdefault((kind, level, model, option), []).append(value)
+            same = np.array_equal(plain.fit, careful.fit)
+            for model, option in product(options.models, ("off", "on")):
+                key = (kind, level, model, option)
+                if option == "on" and same:
+                    quality.setdefault(key, []).append(quality[(*key[:3], "off")][-1])
+                    continue
+                path = options.out and options.out / f"{seed}-{kind}-{level}-{model}-{option}.json"
+                chosen = careful if option == "on" else plain
+                run = partial(measured, model, chosen, pairs, clean, vectors, seed)
+                quality.setdefault(key, []).append(kept(path, run))
     print(f"{options.seeds} worlds of {options.people:,} people and {options.items:,} films\n")
     print("| added | level | fake people found | honest people set aside |\n" + "| --- " * 4 + "|")
     for (kind, level), values in found.items():

@@ -6,10 +6,13 @@ is not run again, so that a run which was interrupted goes on where it stopped.
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 from bridgerec.config import Workspace
 from bridgerec.pipeline.stages import run_stage
+from bridgerec.runtime import read_json, write_json
 
 
 def run(workspace: Workspace, stages: Iterable[str]) -> dict[str, float]:
@@ -26,6 +29,15 @@ def run(workspace: Workspace, stages: Iterable[str]) -> dict[str, float]:
         path.write_text(json.dumps(seconds, indent=1))
         print(f"{workspace.root.name}: {stage}, {seconds[stage]} s", flush=True)
     return seconds
+
+
+def kept(path: Path | None, make: Callable[[], Any]) -> Any:
+    """What `make` gives, as JSON has it; kept at `path`, and made only if it is not there yet."""
+    if path is None:
+        return make()
+    if not path.exists():
+        write_json(path, make())
+    return read_json(path)
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
