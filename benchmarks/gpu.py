@@ -330,14 +330,15 @@ def show_parts(root: Path, results: Results) -> str:
 
 def show_seeds(root: Path, results: Results) -> str:
     """The whole Sequence from every seed, by all metrics."""
-    lines = []
+    lines, metric = [], []
     for row in results.rows:
-        if row["phase"] == "ablation" and row["name"] == "full":
+        if row["phase"] == "ablation" and row.get("name") == "full":
             for target in results.targets(row):
                 found = results.people(root, row, target)
-                values = [f"{values.mean():.4f}" for values in found.values()]
-                lines.append([target, str(row["seed"]), *values])
-    return table(["target", "seed", *results.people(root, row, target)], sorted(lines))
+                metric = list(found)
+                means = [f"{values.mean():.4f}" for values in found.values()]
+                lines.append([target, str(row["seed"]), *means])
+    return table(["target", "seed", *metric], sorted(lines))
 
 
 def interval(gap: Difference) -> str:
