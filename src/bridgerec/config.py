@@ -265,6 +265,11 @@ class Blending(Strict):
     options: dict[str, Any] = {}
 
 
+class Train(Strict):
+    # where candidates that PyTorch trains learn; auto: on CUDA where there is a device
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+
+
 class Evaluation(Strict):
     ks: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20)
     seeds: int = Field(3, ge=1)  # for candidates that train with randomness
@@ -440,6 +445,7 @@ class Params(Strict):
     embed: Embed = Embed()
     candidates: tuple[Name, ...] = Field(min_length=1)
     models: dict[Name, Model]
+    train: Train = Train()
     blend: Blending | None = None
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()

@@ -321,7 +321,8 @@ class Images:
 @dataclass(frozen=True)
 class Training:
     """The rows a model is fitted on: `histories` has one row per training user, all domains
-    merged, oldest first; `event_kinds` are the names of the kinds of events in them."""
+    merged, oldest first; `event_kinds` are the names of the kinds of events in them; `device` is
+    where models that torch trains learn (cpu, cuda)."""
 
     catalogue: Catalogue
     users: NDArray[np.int64]
@@ -329,6 +330,7 @@ class Training:
     vectors: NDArray[np.float32] | None = None  # (n_items, size), whitened, unit length
     images: Images | None = None
     event_kinds: tuple[str, ...] = ()
+    device: str = "cpu"
 
     @property
     def seen(self) -> NDArray[np.bool_]:

@@ -41,7 +41,8 @@ class NextItem:
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
-        self.log_popularity = torch.from_numpy(np.log1p(self.count).astype(np.float32))
+        self.log_popularity = torch.as_tensor(np.log1p(self.count).astype(np.float32))
+        self.tables = [torch.as_tensor(table) for table in self.trends.tables]
 
     def learn(self, recent: Histories) -> None:
         """Train on histories that are no longer than they may be."""
@@ -75,30 +76,31 @@ class NextItem:
         block, n = self.blocks[d], self.config.negatives
         seen = block.start + np.flatnonzero(self.count[block])
         if len(seen) <= n:  # the full softmax
-            return torch.from_numpy(seen), torch.zeros(len(seen))
+            return torch.as_tensor(seen), torch.zeros(len(seen))
         share = self.count[seen] ** 0.75
         places, log_q = draw(share / share.sum(), n, self.rng)
-        return torch.from_numpy(seen[places]), torch.from_numpy(log_q)
+        return torch.as_tensor(seen[places]), torch.as_tensor(log_q)
 
     def _loss(self, rows: Histories) -> Tensor:
         c, rng, vectors = self.config, self.rng, self.vectors
-        table, strength = (torch.from_numpy(part) for part in padded(rows))
+        cells, weights = padded(rows)
+        table, strength = torch.as_tensor(cells), torch.as_tensor(weights)
         real = table >= 0
-        told = self._told(rows, table)
-        happened = torch.from_numpy(table_of(rows, table.shape))
+        told = self._told(rows, cells)
+        happened = torch.as_tensor(table_of(rows, table.shape))
         if told.event_kind is not None:
-            silent = torch.from_numpy(rng.random((len(table), 1)) < HIDDEN)
+            silent = torch.as_tensor(rng.random((len(table), 1)) < HIDDEN)
             told = replace(told, event_kind=torch.where(silent, -1, told.event_kind))
         timed = int(rng.random() < 0.5)
-        moment = torch.from_numpy(self._moments(times(rows, table.shape[1]), timed))
+        moment = torch.as_tensor(self._moments(times(rows, table.shape[1]), timed))
         negatives = [self._negatives(d) for d in range(len(self.blocks))]
         pieces = [table[real], *(items for items, _ in negatives)]
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
         keep = torch.rand(len(used), 1) >= c.residual_dropout
         own = self.net.content(vectors[used], used) + self.net.residual[used] * keep
         # some people are asked for one domain of which attention sees nothing
-        shut = torch.from_numpy(rng.integers(0, len(self.blocks), len(table)))
-        shut = torch.where(torch.from_numpy(rng.random(len(table)) < c.history_dropout), shut, -1)
+        shut = torch.as_tensor(rng.integers(0, len(self.blocks), len(table)))
+        shut = torch.where(torch.as_tensor(rng.random(len(table)) < c.history_dropout), shut, -1)
         views = [augment(rows, c.augmentation, rng) for _ in range(2 if c.view_weight else 0)]
         drawn = _Drawn(table, strength, told, timed, moment, negatives, used, place, shut, happened)
         items = F.normalize(own, dim=1)
@@ -112,9 +114,9 @@ class NextItem:
         """InfoNCE of the states after two views of the same people; `items` are those `used`."""
         after = []
         for view in views:
-            table = torch.from_numpy(padded(view)[0]).clamp(min=0)
-            own = items[torch.searchsorted(used, table)]
-            after.append(F.normalize(self.net.after(view, own, self._told(view, table)), dim=1))
+            cells, _ = padded(view)
+            own = items[torch.searchsorted(used, torch.as_tensor(cells).clamp(min=0))]
+            after.append(F.normalize(self.net.after(view, own, self._told(view, cells)), dim=1))
         return info_nce(after[0], after[1], self.config.temperature)
 
     def _next_item(self, items: Tensor, drawn: "_Drawn") -> Tensor:
@@ -166,11 +168,11 @@ class NextItem:
             return loss
         return self.net.events.joined(loss, unlike / known, c.event_weight)
 
-    def _told(self, rows: Histories, table: Tensor) -> Told:
-        ends = [block.stop for block in self.blocks]
-        domain = np.searchsorted(ends, table.clamp(min=0).numpy(), side="right")
+    def _told(self, rows: Histories, cells: NDArray[np.int64]) -> Told:
+        ends, known = [block.stop for block in self.blocks], np.maximum(cells, 0)
+        domain = np.searchsorted(ends, known, side="right")
         reads = self.net.events is not None and self.config.event_input
-        return Told.of(rows, table, domain, self.trends, reads)
+        return Told.of(rows, known, domain, self.trends, reads)
 
     def _moments(self, time: NDArray[np.int64], timed: int) -> NDArray[np.int64]:
         """The row of the trends' tables at which each entry (batch, length) is asked for: right
@@ -182,9 +184,9 @@ class NextItem:
 
     def _lift(self, timed: int, d: int, when: Tensor, items: Tensor) -> Tensor:
         """What trends add to the logits of items at moments (rows of the trends' tables)."""
-        if not self.trends.half_lives:
+        if not self.tables:
             return torch.zeros(len(when), 1)
-        found = [torch.from_numpy(t[when.numpy(), items.numpy()]) for t in self.trends.tables]
+        found = [table[when, items] for table in self.tables]
         return self.net.prior.lift(d, timed, torch.stack(found, -1))
 
 

@@ -24,8 +24,8 @@ from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.emcdr import EMCDR, EMCDRConfig
 from bridgerec.models.scores import standardised
 from bridgerec.progress import track
+from bridgerec.training.device import learning
 from bridgerec.training.losses import alternatives, set_softmax
-from bridgerec.training.repeatable import repeatable
 from bridgerec.training.sequences import batches
 
 
@@ -105,18 +105,19 @@ class Profile(Candidate):
         self.mapping = EMCDR(c.factors, self.seed)
         self.mapping.train(training)
         self.count = np.bincount(training.histories.items, minlength=self.n_items)
-        self.log_popularity = torch.from_numpy(np.log(self.count + 0.3).astype(np.float32))
-        vectors = torch.from_numpy(training.vectors)
-        with torch.random.fork_rng(), repeatable():
-            torch.manual_seed(self.seed)
+        with learning(training.device, self.seed):
+            vectors = torch.as_tensor(training.vectors)
+            self.log_popularity = torch.as_tensor(np.log(self.count + 0.3).astype(np.float32))
             self.net = _Net(self.n_items, len(self.domains), c.embedding_size)
             self.adaptors = nn.Parameter(
                 torch.randn(2, vectors.shape[1], c.embedding_size) * vectors.shape[1] ** -0.5
             )
             self._learn(training.histories, vectors)
-        with torch.no_grad():  # from here on an item is finished
-            self.net.entry.add_(vectors @ self.adaptors[0])
-            self.net.own.add_(vectors @ self.adaptors[1])
+            with torch.no_grad():  # from here on an item is finished
+                self.net.entry.add_(vectors @ self.adaptors[0])
+                self.net.own.add_(vectors @ self.adaptors[1])
+        self.net.cpu()
+        self.log_popularity = self.log_popularity.cpu()
 
     def _learn(self, histories: Histories, vectors: Tensor) -> None:
         c, rng = self.config, np.random.default_rng(self.seed)
@@ -171,12 +172,12 @@ class Profile(Candidate):
         items = local + block.start
         used, place = np.unique(past.items, return_inverse=True)
         entries = vectors[used] @ self.adaptors[0] + self.net.entry[used]
-        users = self._people(past, entries[torch.from_numpy(place)], t)
+        users = self._people(past, entries[torch.as_tensor(place)], t)
         away = vectors[items] @ self.adaptors[1] + self.net.own[items]
         logits = users @ away.T + self._usual(t, local)
         column = np.searchsorted(items, wanted.items)
         weight = (wanted.strength / np.sqrt(wanted.lengths[wanted.rows])).astype(np.float32)
-        parts = (torch.from_numpy(part) for part in (wanted.rows, column, correction, weight))
+        parts = (torch.as_tensor(part) for part in (wanted.rows, column, correction, weight))
         return set_softmax(logits, *parts)
 
     def _people(self, past: Histories, entries: Tensor, t: int) -> Tensor:
@@ -185,7 +186,7 @@ class Profile(Candidate):
         logs = np.log1p(lengths.reshape(len(past), -1)).astype(np.float32)
         weight = (self.config.recency**past.age).astype(np.float32)
         found: Tensor = self.net.people(
-            entries, torch.from_numpy(slot), torch.from_numpy(weight), torch.from_numpy(logs), t
+            entries, torch.as_tensor(slot), torch.as_tensor(weight), torch.as_tensor(logs), t
         )
         return found
 

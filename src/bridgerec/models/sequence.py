@@ -23,7 +23,7 @@ from bridgerec.models.base import Arrays, Candidate, under
 from bridgerec.models.next_item import NextItem
 from bridgerec.models.sequence_net import Net, SequenceConfig, Told
 from bridgerec.models.trends import Trends
-from bridgerec.training.repeatable import repeatable
+from bridgerec.training.device import learning
 from bridgerec.training.sequences import padded
 
 
@@ -47,22 +47,24 @@ class Sequence(Candidate):
 
     def fit(self, training: Training) -> None:
         assert training.vectors is not None
-        vectors = torch.from_numpy(training.vectors)
         count = self._know(training)
-        with torch.random.fork_rng(), repeatable():
-            torch.manual_seed(self.seed)
-            self.net = Net(
+        with learning(training.device, self.seed):
+            vectors = torch.as_tensor(training.vectors)
+            net = Net(
                 self.config, self.n_items, len(self.domains), vectors.shape[1],
                 training.images, self.seed, self._kinds,
             )  # fmt: skip
+            # where transformers has loaded a model, torch.linspace overlooks the default device
+            self.net = net.to(training.device)
             NextItem(
                 self.config, self.net, vectors, count, self.trends,
                 [self.block(d) for d in self.domains], np.random.default_rng(self.seed),
             ).learn(training.histories.last(self.config.max_history))  # fmt: skip
-        self.net.eval()
-        with torch.no_grad():
-            content = self.net.content(vectors, torch.arange(self.n_items))
-            self.items = F.normalize(content + self.net.residual, dim=1)
+            self.net.eval()
+            with torch.no_grad():
+                content = self.net.content(vectors, torch.arange(self.n_items))
+                self.items = F.normalize(content + self.net.residual, dim=1).cpu()
+        self.net.cpu()
 
     @property
     def _kinds(self) -> int:
@@ -86,11 +88,11 @@ class Sequence(Candidate):
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         recent = histories.last(self.config.max_history)
-        table = torch.from_numpy(padded(recent)[0]).clamp(min=0)
+        table = np.maximum(padded(recent)[0], 0)
         d, block = self.domains.index(target), self.block(target)
         with torch.inference_mode():
             reads = bool(self._kinds and self.config.event_input)
-            told = Told.of(recent, table, self.domain_of(table.numpy()), self.trends, reads)
+            told = Told.of(recent, table, self.domain_of(table), self.trends, reads)
             last = self.net.after(recent, self.items[table], told)
             users = F.normalize(last @ self.net.head[d], dim=1)
             scores = users @ self.items[block].T / self.config.temperature

@@ -60,21 +60,22 @@ class Told:
 
     @classmethod
     def of(
-        cls, rows: Histories, table: Tensor, domain: NDArray[np.int64], trends: Trends, kinds: bool
-    ) -> "Told":
-        """Of the entries of `table`, `padded` from `rows`, in their `domain`; of `kinds` if so."""
-        known = table.clamp(min=0).numpy()
+        cls, rows: Histories, known: NDArray[np.int64], domain: NDArray[np.int64], trends: Trends,
+        kinds: bool,
+    ) -> "Told":  # fmt: skip
+        """Of the entries `known` (`padded` from `rows`, any item at padding), in their `domain`; of
+        `kinds` if so."""
         time = times(rows, known.shape[1])
         met = [
-            torch.from_numpy(trends.of_entries(k, time.ravel(), known.ravel()))
+            torch.as_tensor(trends.of_entries(k, time.ravel(), known.ravel()))
             for k in range(len(trends.half_lives))
         ]
         return cls(
-            torch.from_numpy(domain),
-            torch.from_numpy(pauses(time)),
-            torch.from_numpy(trends.at(time)),
+            torch.as_tensor(domain),
+            torch.as_tensor(pauses(time)),
+            torch.as_tensor(trends.at(time)),
             torch.stack(met, -1).view(*known.shape, -1) if met else torch.zeros(*known.shape, 0),
-            torch.from_numpy(table_of(rows, known.shape)) if kinds else None,
+            torch.as_tensor(table_of(rows, known.shape)) if kinds else None,
         )
 
 
@@ -115,7 +116,7 @@ class Net(nn.Module):
         """States after each row, (batch, size), from its entries' vectors `items` (batch, length,
         size) and what is `told` of them."""
         states = self.sequence(self.entries(items, told))
-        found: Tensor = states[torch.arange(len(items)), torch.from_numpy(rows.lengths)]
+        found: Tensor = states[torch.arange(len(items)), torch.as_tensor(rows.lengths)]
         return found
 
 

@@ -21,12 +21,12 @@ from bridgerec.models.base import Arrays, Candidate, CandidateConfig, under
 from bridgerec.models.trends import Trends
 from bridgerec.progress import track
 from bridgerec.training.alignment import Alignment, AlignmentOptions, Towers
+from bridgerec.training.device import learning
 from bridgerec.training.fusion import FusionOptions, fusion
 from bridgerec.training.graph import propagate
 from bridgerec.training.item_tower import Adaptor, ItemTower
 from bridgerec.training.optimize import OneCycle
 from bridgerec.training.prior import Prior
-from bridgerec.training.repeatable import repeatable
 from bridgerec.training.sequences import batches, moments, padded
 from bridgerec.training.user_tower import UserTower
 
@@ -65,23 +65,22 @@ class TwoTower(Candidate):
     }
     effort = "epochs"
 
-    @repeatable()
     def fit(self, training: Training) -> None:
         c, h = self.config, training.histories
         assert training.vectors is not None
-        vectors = torch.from_numpy(propagate(training.vectors, h, c.propagation))
         count = np.bincount(h.items, minlength=self.n_items)
         self.trends = Trends.fit(training, c.half_lives)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
+        with learning(training.device, self.seed):
+            vectors = torch.as_tensor(propagate(training.vectors, h, c.propagation))
             self.towers = self._towers(vectors.shape[1], self.n_items, training.images)
-            tables = [torch.from_numpy(table) for table in self.trends.tables]
+            tables = [torch.as_tensor(table) for table in self.trends.tables]
             task = Alignment(c, self.towers, vectors, self.offsets, count, tables)
             self._learn(task, h)
-        self.towers.eval()
-        self.log_popularity = torch.from_numpy(np.log1p(count).astype(np.float32))
-        with torch.no_grad():
-            self.items = self.towers.item(vectors, torch.arange(self.n_items))
+            self.towers.eval()
+            with torch.no_grad():
+                self.items = self.towers.item(vectors, torch.arange(self.n_items)).cpu()
+        self.towers.cpu()
 
     def refresh(self, known: Training) -> None:
         count = np.bincount(known.histories.items, minlength=self.n_items)
@@ -108,7 +107,7 @@ class TwoTower(Candidate):
             for rows in batches(len(histories), c.batch_size, rng):
                 recent, timed = histories.take(rows), int(rng.random() < 0.5)
                 when = self.trends.at(moments(recent, c.max_history, timed, rng))
-                cycle.step(task.loss(recent, torch.from_numpy(when), timed, rng))
+                cycle.step(task.loss(recent, torch.as_tensor(when), timed, rng))
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         d, block = self.domains.index(target), self.block(target)

@@ -12,6 +12,7 @@ from bridgerec.models.base import build
 from bridgerec.pipeline.workers import side_by_side
 from bridgerec.progress import bar
 from bridgerec.runtime import atomic_folder, read_json
+from bridgerec.training.device import training_device
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ def train(workspace: Workspace, name: str, say: Callable[[str], None]) -> None:
     has threads: two fits on a core each are done sooner than one after the other on both.
     """
     params = workspace.params
+    training_device(params.train.device)  # an absent one is told before anything starts
     candidate = build(name, params.models[name])
     seeds = params.evaluation.seeds if candidate.random else 1
     with atomic_folder(workspace.candidate(name)) as folder:
@@ -51,10 +53,13 @@ class _Fits:
         self.catalogue = Catalogue.read(workspace.prepared / "items.parquet")
         self.vectors = read_vectors(workspace, len(self.catalogue))
         self.images = read_images(workspace, len(self.catalogue))
+        self.device = training_device(workspace.params.train.device)
 
     def run(self, fit: Fit) -> None:
         split = Split.read(self.workspace.prepared, fit.split, self.catalogue)
-        training = replace(split.training(), vectors=self.vectors, images=self.images)
+        training = replace(
+            split.training(), vectors=self.vectors, images=self.images, device=self.device
+        )
         params = self.workspace.params
         candidate = build(self.name, params.models[self.name], params.seed + fit.seed)
         candidate.train(training)

@@ -17,13 +17,14 @@ def adversarial(
     gradient.  What `loss_of` draws from torch's random numbers is the same both times.  Costs
     about twice the time; `weight` 0 costs nothing.
     """
-    before = torch.get_rng_state() if weight else None
+    if not weight:
+        return loss_of(vectors)
+    drawing = torch.cuda if vectors.is_cuda else torch
+    before = drawing.get_rng_state()
     loss = loss_of(vectors)
-    if before is None:
-        return loss
     (gradient,) = torch.autograd.grad(loss, vectors, retain_graph=True)
     moved = vectors + epsilon * F.normalize(gradient, dim=1)
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(before)  # the direction is that of this dropout mask
+    with torch.random.fork_rng():
+        drawing.set_rng_state(before)  # the direction is that of this dropout mask
         worse = loss_of(moved)
     return loss + weight * worse

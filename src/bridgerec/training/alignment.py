@@ -60,11 +60,11 @@ class Alignment:
         """Of a batch.  `moment` (batch, longest), laid out as `padded` does, says in which row of
         the trends' tables each place is asked for, and `timed` whether at a time of its own."""
         o, length = self.options, moment.shape[1]
-        table, strength = (torch.from_numpy(part) for part in padded(histories, length))
+        table, strength = (torch.as_tensor(part) for part in padded(histories, length))
         changed = [
             augment(histories, o.augmentation, rng) for _ in range(2 if o.view_weight else 0)
         ]
-        views = [torch.from_numpy(padded(view, length)[0]) for view in changed]
+        views = [torch.as_tensor(padded(view, length)[0]) for view in changed]
         negatives = [self._negatives(d, rng) for d in range(len(self.offsets) - 1)]
         used = torch.unique(torch.cat([table[table >= 0], *(number for number, _ in negatives)]))
         questions = self._questions(table, strength, moment)
@@ -87,17 +87,17 @@ class Alignment:
 
     def _kind(self, table: Tensor) -> Tensor:
         """The domain's number, -1 at padding."""
-        return torch.from_numpy(np.searchsorted(self.offsets, table.numpy(), side="right") - 1)
+        return torch.bucketize(table, torch.as_tensor(self.offsets), right=True) - 1
 
     def _negatives(self, domain: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Distinct seen items of a domain in rising order, and their `log_q`."""
         start, stop = self.offsets[domain : domain + 2]
         seen = start + np.flatnonzero(self.count[start:stop])
         if len(seen) <= self.options.negatives:  # the full softmax
-            return torch.from_numpy(seen), torch.zeros(len(seen))
+            return torch.as_tensor(seen), torch.zeros(len(seen))
         share = self.count[seen] ** 0.75
         places, log_q = draw(share / share.sum(), self.options.negatives, rng)
-        return torch.from_numpy(seen[places]), torch.from_numpy(log_q)
+        return torch.as_tensor(seen[places]), torch.as_tensor(log_q)
 
     def _questions(self, table: Tensor, strength: Tensor, moment: Tensor) -> "_Questions":
         kind = self._kind(table)
@@ -113,7 +113,7 @@ class Alignment:
         self, find: "_Lookup", q: "_Questions", timed: int, negatives: list[tuple[Tensor, Tensor]]
     ) -> Tensor:
         t, prior = self.options.temperature, self.towers.prior
-        entries, popular = find(q.table), torch.from_numpy(np.log1p(self.count)).float()
+        entries, popular = find(q.table), torch.as_tensor(np.log1p(self.count)).float()
         kind = q.kind.clamp(min=0)
         users = self.towers.user(entries, kind, q.visible, kind)
         total, weights = torch.zeros(()), torch.zeros(())

@@ -37,15 +37,15 @@ class Fusion(nn.Module):
         super().__init__()
         seen = images.vectors.shape[1]
         # numbers of about 1, so that the projection comes on within a few steps
-        scaled = torch.from_numpy(images.vectors) * seen**0.5
+        scaled = torch.as_tensor(images.vectors) * seen**0.5
         self.register_buffer("image", scaled, persistent=False)
-        present = torch.from_numpy(images.present)[:, None].float()
+        present = torch.as_tensor(images.present)[:, None].float()
         self.register_buffer("present", present, persistent=False)
         self.project = nn.Parameter(torch.zeros(seen, size))
         self.gate = nn.Parameter(torch.zeros(width + seen, 1))
         self.open = nn.Parameter(torch.full((1,), OPEN))
         self.dropout = dropout
-        self.draws = torch.Generator().manual_seed(seed)
+        self.draws = torch.Generator(torch.get_default_device()).manual_seed(seed)
 
     def forward(self, content: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
         """`content` (n, size) is what was made of the texts' `vectors` (n, width) of the items

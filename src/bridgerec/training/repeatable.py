@@ -1,5 +1,6 @@
 """Training that gives the same bytes again."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,8 @@ def repeatable() -> Iterator[None]:
     import torch
 
     deterministic: Any = torch.utils.deterministic
+    # asked for by cuBLAS, which reads it when it is first used
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     fill = deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)

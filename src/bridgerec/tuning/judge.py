@@ -19,6 +19,7 @@ from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
 from bridgerec.models.base import Candidate, build
 from bridgerec.runtime import file_hash, read_json
+from bridgerec.training.device import training_device
 from bridgerec.tuning.space import Options
 
 People = Literal["search", "early", "held_back"]  # early: a share of those of the search
@@ -38,6 +39,7 @@ class Judge:
         described = read_json(workspace.prepared / "splits.json")
         protocols = tune.protocols or (self.params.gate.protocol,)
         self.random = build(name, self.params.models[name]).random
+        device = training_device(self.params.train.device)
         vectors = read_vectors(workspace, len(catalogue))
         images = read_images(workspace, len(catalogue))
         self.data = {"vectors": file_hash(workspace.vectors / "vectors.safetensors")}
@@ -50,7 +52,8 @@ class Judge:
             self.data[split_name] = info["hash"]
             for target in split.targets:
                 asked.append((len(self.trainings), split.cases("validation", target)))
-            self.trainings.append(replace(split.training(), vectors=vectors, images=images))
+            training = replace(split.training(), vectors=vectors, images=images, device=device)
+            self.trainings.append(training)
         everybody = np.concatenate([[0], *(cases.users for _, cases in asked)])
         draw = np.random.default_rng(self.params.seed).random(int(everybody.max()) + 1)
         early = 1 - (tune.early_share or 0) * (1 - tune.held_back)
