@@ -73,8 +73,7 @@ class Killer:
             process = self._wait_for(fault)
             if process is None:
                 return
-            with suppress(psutil.NoSuchProcess):
-                self._kill(fault, process)
+            self._kill(fault, process)
 
     def _wait_for(self, fault: Fault) -> psutil.Process | None:
         """The victim at its moment; None: the act is over before."""
@@ -95,7 +94,10 @@ class Killer:
     def _kill(self, fault: Fault, process: psutil.Process) -> None:
         stage = _stage(process)
         self._back.clear()
-        process.kill()
+        left = _children(process) if fault.victim == "service" else []  # what answers, too
+        for one in (process, *left):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         killed = time.monotonic()
         name = f"stage {stage}" if stage else fault.victim
         kill = Kill(
@@ -118,7 +120,8 @@ class Killer:
 
     def _is_back(self, victim: str, pid: int, stage: str) -> bool:
         if victim == "stage":
-            return stage in self._stages()
+            again = self._stages().get(stage)
+            return again is not None and again.pid != pid
         process, part = self._find(victim), self._part(victim)
         if process is None or part is None or process.pid == pid:
             return False
