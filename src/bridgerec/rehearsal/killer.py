@@ -70,10 +70,10 @@ class Killer:
 
     def _carry_out(self, due: Sequence[Fault]) -> None:
         for fault in due:
-            process = self._wait_for(fault)
-            if process is None:
-                return
-            self._kill(fault, process)
+            while (process := self._wait_for(fault)) is not None:
+                with suppress(psutil.NoSuchProcess):  # it ended by itself just now
+                    self._kill(fault, process)
+                    break
 
     def _wait_for(self, fault: Fault) -> psutil.Process | None:
         """The victim at its moment; None: the act is over before."""
@@ -93,12 +93,13 @@ class Killer:
 
     def _kill(self, fault: Fault, process: psutil.Process) -> None:
         stage = _stage(process)
-        self._back.clear()
         left = _children(process) if fault.victim == "service" else []  # what answers, too
-        for one in (process, *left):
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
+        process.kill()
         killed = time.monotonic()
+        self._back.clear()
+        for child in left:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         name = f"stage {stage}" if stage else fault.victim
         kill = Kill(
             victim=fault.victim,
