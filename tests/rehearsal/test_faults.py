@@ -141,6 +141,22 @@ def test_an_act_that_is_over_before_the_moment_kills_nobody(place: Workspace) ->
     assert read_state(place).alive("worker")
 
 
+def test_a_fault_that_cannot_be_carried_out_is_told(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no such table")
+
+    monkeypatch.setattr(Killer, "_stages", broken)
+    fault = Fault(victim="worker", act="A bad candidate", moment=0)
+    killer = Killer(place, (fault,), time.monotonic(), lambda _: None)
+    with (
+        pytest.raises(BridgeRecError, match=r"A bad candidate.*no such table"),
+        killer.during("A bad candidate"),
+    ):
+        time.sleep(0.2)
+
+
 def test_tries_that_failed_are_laid_to_the_kill_that_they_met() -> None:
     began, tally = time.monotonic() - 100, Tally()
     tally.failed_at = [(began + a, began + b) for a, b in ((9, 11), (15, 15.5), (50, 51))]

@@ -7,6 +7,7 @@ It only kills.  What brings back is what does so in earnest: BentoML for a proce
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -44,20 +45,21 @@ class Killer:
         """Carry out what the plan has for an act while the block runs.
 
         Raises:
-            BridgeRecError: what was killed did not come back.
+            BridgeRecError: what was killed did not come back, or a fault could not be carried out.
         """
         due = [fault for fault in self.faults if fault.act == act]
         if not due:
             yield
             return
         self.share, self._over = 0.0, threading.Event()
-        thread = threading.Thread(target=self._carry_out, args=(due,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(self._carry_out, due)
+            try:
+                yield
+            finally:
+                self._over.set()
+        if error := done.exception():
+            raise BridgeRecError(f"{act}: a fault could not be carried out: {error!r}") from error
         if away := [kill.process for kill in self.kills if kill.away is None]:
             raise BridgeRecError(f"did not come back after kill -9: {', '.join(away)}")
 
