@@ -160,13 +160,13 @@ class Killer:
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
+    with suppress(psutil.Error):
         return list(process.children(recursive=True))
     return []
 
 
 def _words(process: psutil.Process) -> list[str]:
-    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+    with suppress(psutil.Error):
         return list(process.cmdline())
     return []
 
