@@ -6,14 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridgerec.config import Workspace
 from bridgerec.errors import ConfigError
+from bridgerec.rehearsal.faults import draw
 from bridgerec.rehearsal.plan import Plan
 from bridgerec.rehearsal.quality import Mean
 from bridgerec.rehearsal.shuffled import Shuffled, ShuffledConfig
-from bridgerec.rehearsal.story import Act, Refusal, Retraining, Story, Watch
-from bridgerec.rehearsal.traffic import Tally
-from bridgerec.rehearsal.world import claim
+from bridgerec.rehearsal.story import Act, Kill, Refusal, Retraining, Story, Watch
+from bridgerec.rehearsal.tally import Tally
+from bridgerec.rehearsal.world import claimed
 from bridgerec.testing import CandidateContract
 
 
@@ -51,6 +51,7 @@ def test_every_response_is_counted() -> None:
     assert found["by_status"] == {"200": 1, "503": 1, "ConnectError": 1}
     assert found["by_release"] == {"r1": 1}
     assert found["first_failures"] == ["/recommend: 503 busy", "/events: ConnectError refused"]
+    assert found["given_up"] == 0
     assert found["p50_milliseconds"] == 20
 
 
@@ -69,6 +70,11 @@ def test_the_page_tells_the_numbers_and_needs_nothing_else(tmp_path: Path) -> No
         requests=tally.summary(),
         refusal=Refusal(candidate="shuffled", refused=True, reasons=["refused: no candidate"],
                         live_before="abc", live_after="abc"),
+        faults=draw(1),
+        kills=[Kill(victim="stage", process="stage train <x> (7)", act="A", at=80.5, away=9.25,
+                    failed=3)],
+        again=["brave-fox: killed"],
+        accepted=1234,
         gain={"ndcg": Mean(value=0.1, low=0.05, high=0.15, people=9),
               "clicks": Mean(value=0.1, low=-0.05, high=0.15, people=9)},
     )  # fmt: skip
@@ -76,7 +82,8 @@ def test_the_page_tells_the_numbers_and_needs_nothing_else(tmp_path: Path) -> No
     page = (tmp_path / "story.html").read_text(encoding="utf-8")
     for words in ("1 of 1 requests failed", "6 days after the shift (vectors)", "abc is live",
                   "+0.1000 [+0.0500, +0.1500]", "1 &lt; 2 &amp; so on", "abc stays live",
-                  "&lt;script&gt;bad()"):  # fmt: skip
+                  "&lt;script&gt;bad()", "stage train &lt;x&gt; (7)", "1 of 5 planned processes",
+                  "0 of 1,234 accepted events were lost", "Started again: brave-fox"):  # fmt: skip
         assert words in page
     assert "<script" not in page
     assert "http" not in page
@@ -86,13 +93,18 @@ def test_the_page_tells_the_numbers_and_needs_nothing_else(tmp_path: Path) -> No
 
 def test_only_a_rehearsals_own_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="no rehearsal made it"):
-        claim(tmp_path, Plan())
+    with pytest.raises(ConfigError, match="no rehearsal made it"), claimed(tmp_path, Plan()):
+        pass
     place = tmp_path / "new"
-    claim(place, Plan())
-    kept = Workspace(place).root / "first"
-    kept.mkdir()
-    claim(place, Plan())
-    assert kept.is_dir()
-    claim(place, Plan(seed=1))  # of another plan: made anew
-    assert not kept.exists()
+    kept = place / "first"
+    with claimed(place, Plan()):
+        kept.mkdir()
+        with (
+            pytest.raises(ConfigError, match="another rehearsal plays"),
+            claimed(place, Plan(seed=1)),
+        ):
+            pass
+    with claimed(place, Plan()):
+        assert kept.is_dir()
+    with claimed(place, Plan(seed=1)):  # of another plan: made anew
+        assert not kept.exists()

@@ -9,6 +9,11 @@ import typer
 from bridgerec.cli.options import HERE, Debug, Directory
 from bridgerec.config import Workspace
 
+STOPPED = (
+    "Stopped, with all that was started. The same command begins again; a first year that is "
+    "trained is kept."
+)
+
 
 def rehearse(
     folder: Annotated[
@@ -21,6 +26,15 @@ def rehearse(
     turn: Annotated[
         float, typer.Option(min=0, max=1, help="How far tastes turn; 0: not at all.")
     ] = 0.6,
+    faults: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="SEED",
+            help="Also kill -9 of each part, at moments drawn from this seed.",
+            show_default="none",
+        ),
+    ] = None,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:
@@ -28,17 +42,24 @@ def rehearse(
 
     A small simulated world is trained, released and served by real servers; then the world
     changes.  Ends with DIR/story.html and DIR/story.json.  Ctrl-C stops everything that it
-    started; started again, it keeps the trained first year.
+    started; started again, also after kill -9, it keeps the trained first year.
     """
     from bridgerec.rehearsal.acts import Rehearsal
+    from bridgerec.rehearsal.faults import draw
     from bridgerec.rehearsal.plan import Plan
 
     place = Workspace.open(directory).root / folder
     plan = Plan(seed=seed, people=people, items=items, visits=visits, turn=turn)
     signal.signal(signal.SIGTERM, _interrupted)
+    killed = () if faults is None else draw(faults)
     with _Programme() as programme:
-        story = Rehearsal(place, plan, programme.say, programme.tell).play()
-    typer.echo(f"\n{story.failures} of {story.sent:,} requests failed.")
+        try:
+            story = Rehearsal(place, plan, programme.say, programme.tell, killed).play()
+        except KeyboardInterrupt:
+            programme.console.print(STOPPED)
+            raise
+    typer.echo(f"\n{story.failures} of {story.sent:,} requests failed, {story.given_up} for good; "
+               f"{story.lost} of {story.accepted:,} accepted events are lost.")  # fmt: skip
     for name, found in story.gain.items():
         typer.echo(f"{name}, maintained against frozen: {found.value:+.4f} "
                    f"[{found.low:+.4f}, {found.high:+.4f}]")  # fmt: skip

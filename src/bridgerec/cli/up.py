@@ -1,5 +1,6 @@
 """`bridgerec up`: everything that a team lives with."""
 
+from threading import Event
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ def up(
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Any free port for every part.")
     ] = False,
+    stay: Annotated[
+        bool,
+        typer.Option("--stay", help="Stay, and start again what is gone; Ctrl-C ends the staying."),
+    ] = False,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:
@@ -29,15 +34,19 @@ def up(
     from rich.table import Table
 
     from bridgerec.operations.control import up as start
+    from bridgerec.operations.keep import keep
     from bridgerec.operations.parts import TITLES
 
     ports = {"prefect": prefect_port, "service": service_port, "evidently": evidently_port}
     ports |= {"reports": reports_port}
     if free_ports:
         ports = dict.fromkeys(ports, 0)
-    state = start(Workspace.open(directory), ports, typer.echo)
+    workspace = Workspace.open(directory)
+    state = start(workspace, ports, typer.echo)
     table = Table(show_header=False, box=None)
     for name, part in state.parts.items():
         if part.url:
             table.add_row(TITLES[name], part.url)
     Console(soft_wrap=True).print("", table)
+    if stay:
+        keep(workspace, Event(), typer.echo)

@@ -20,10 +20,14 @@ GONE = "the process of an earlier start is gone"
 PORTS = {"prefect": 4200, "service": 3000, "evidently": 8000, "reports": 8010}
 
 
+class AtWork(BridgeRecError):
+    """Another `up` or `down` of the workspace is at work."""
+
+
 def _alone(workspace: Workspace) -> AbstractContextManager[None]:
     """One `up` or `down` of a workspace at a time."""
     words = f"another `bridgerec up` or `down` is at work in {workspace.root}. Wait for it."
-    return alone(workspace, "lock", BridgeRecError(words))
+    return alone(workspace, "lock", AtWork(words))
 
 
 def up(workspace: Workspace, ports: Mapping[str, int] = PORTS, say: Say = print) -> State:

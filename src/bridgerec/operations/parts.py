@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 
@@ -72,14 +73,16 @@ def prefect_server() -> Part:
 
 def worker(workspace: Workspace, api: Callable[[], str]) -> Part:
     """Runs what the UI starts; well when the server has heard of it."""
-    name = f"{workspace.root.name}-{os.getpid()}"
+    # a name of its own: the server believes for a while that a killed one is still there
+    name = f"{workspace.root.name}-{uuid4().hex[:8]}"
     start = _prefect("worker", "start", "--pool", POOL, "--type", "process", "--name", name)
+    return Part("worker", "", lambda _: start, lambda _: name in online(api()), listens=False)
 
-    def heard_of(_: str) -> bool:
-        found = _post(f"{api()}/work_pools/{POOL}/workers/filter")
-        return any(w["name"] == name and w["status"] == "ONLINE" for w in found)
 
-    return Part("worker", "", lambda _: start, heard_of, listens=False)
+def online(api: str) -> set[str]:
+    """The names of the workers that a server hears of."""
+    found = _post(f"{api}/work_pools/{POOL}/workers/filter")
+    return {w["name"] for w in found if w["status"] == "ONLINE"}
 
 
 def service(workspace: Workspace) -> Part:

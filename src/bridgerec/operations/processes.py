@@ -113,6 +113,8 @@ def orphans(part: Running) -> list[psutil.Process]:
     While they live the system gives the group's number to nobody else; after a restart of the
     machine, or if another process has that number, there are none.
     """
+    with suppress(ChildProcessError):
+        os.waitpid(part.pid, os.WNOHANG)  # where this process started it, and nobody asked since
     if psutil.pid_exists(part.pid) or psutil.boot_time() > part.born:
         return []
     found = []

@@ -15,10 +15,18 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+NEEDED = (  # by `dvc repro`, which imports most of it late: each fork would do so again
+    *("configobj", "ruamel.yaml", "dvc.cli.parser", "dvc.commands.repro"),
+    *("dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.scm", "dvc.stage.run"),
+    *("dvc.repo.artifacts", "dvc.repo.datasets", "dvc.repo.metrics", "dvc.repo.open_repo"),
+    *("dvc.repo.params", "dvc.repo.plots", "dvc.repo.reproduce", "dvc.repo.stage"),
+    *("dvc.utils.strictyaml", "dvc_data.hashfile.db.local", "dvc_data.hashfile.status"),
+)
+
 
 def main(number: int) -> None:
     """Serve the socket `number` until the other end is closed."""
-    for module in ("dvc.cli.parser", "dvc.repo.reproduce", "dvc.stage.run"):
+    for module in NEEDED:
         import_module(module)  # with all that they import
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks

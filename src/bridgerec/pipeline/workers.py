@@ -32,17 +32,14 @@ def side_by_side(
     Raises:
         BridgeRecError: a process was killed.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    count = min(threads, len(tasks))
-    if alone or count <= 1:
+    count = 1 if alone else min(_threads(), len(tasks))
+    if count <= 1:
         shared = begin()
         for task in tasks:
             yield task, work(shared, task)
         return
     pool = ProcessPoolExecutor(
-        count, get_context("spawn"), _begin, (begin, threads // count, os.getpid())
+        count, get_context("spawn"), _begin, (begin, _threads() // count, os.getpid())
     )
     try:
         running = {pool.submit(_run, work, task): task for task in tasks}
@@ -55,6 +52,12 @@ def side_by_side(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _threads() -> int:
+    import torch  # seconds, which whoever works alone may not need
+
+    return torch.get_num_threads()
 
 
 def _begin(begin: Callable[[], Any], threads: int, parent: int) -> None:

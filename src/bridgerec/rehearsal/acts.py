@@ -11,21 +11,27 @@ import polars as pl
 from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError
 from bridgerec.operations.control import down, up
+from bridgerec.operations.keep import kept
 from bridgerec.registry.current import read_current
 from bridgerec.registry.store import Store
 from bridgerec.rehearsal import candidate, world
+from bridgerec.rehearsal.faults import Fault
+from bridgerec.rehearsal.frozen import frozen, stop_frozen
+from bridgerec.rehearsal.killer import Killer
+from bridgerec.rehearsal.losses import blame, lost
 from bridgerec.rehearsal.orders import Orders, Run
 from bridgerec.rehearsal.plan import Plan
 from bridgerec.rehearsal.quality import Seen, gain, per_day
 from bridgerec.rehearsal.shift import Truth, shift
 from bridgerec.rehearsal.story import Act, Refusal, Retraining, Story, Watch
+from bridgerec.rehearsal.tally import Tally
 from bridgerec.rehearsal.traffic import Load, Street, warm_up
 from bridgerec.rehearsal.visit import Society, met_before
 from bridgerec.runtime import read_json
-from bridgerec.serving.launch import running
 
 Say = Callable[[str], None]
 Tell = Callable[[Act], None]
+PATIENCE = 300.0  # seconds for which people try again, where something is killed
 FREE = dict.fromkeys(("prefect", "service", "evidently"), 0)
 RATE = 6.0  # questions a second in the background
 AFTER = 60  # answers of the new release before the background load may stop
@@ -35,10 +41,14 @@ LONG = 3600.0  # seconds that a flow may take on a machine that is busy
 class Rehearsal:
     """`say` hears what goes on, line by line, `tell` of every act that is over."""
 
-    def __init__(self, folder: Path, plan: Plan, say: Say, tell: Tell) -> None:
+    def __init__(
+        self, folder: Path, plan: Plan, say: Say, tell: Tell, faults: tuple[Fault, ...] = ()
+    ) -> None:
         self.folder, self.plan, self.say, self.tell = folder, plan, say, tell
-        self.story, self.began = Story(plan=plan), time.monotonic()
+        self.story, self.began = Story(plan=plan, faults=faults), time.monotonic()
         self.seen: list[Seen] = []
+        self.tallies: list[Tally] = []
+        self.killer = Killer(Workspace(folder / world.LIVING), faults, self.began, say)
 
     def play(self) -> Story:
         """All acts; whatever was started is stopped at the end, also when it ends early.
@@ -47,20 +57,20 @@ class Rehearsal:
             ConfigError: the folder holds something else.
             BridgeRecError: an act failed; the story up to there is written.
         """
-        world.claim(self.folder, self.plan)
-        living = Workspace(self.folder / world.LIVING)
-        if living.root.is_dir():
-            down(living, self.say)  # what an earlier rehearsal left running
-        try:
-            with ExitStack() as stage:
-                self._play(living, stage)
-        except BaseException as error:
-            self.story.failed = f"{type(error).__name__}: {error}".removesuffix(": ")
-            raise
-        finally:
-            if self.seen:
+        with world.claimed(self.folder, self.plan):
+            living = Workspace(self.folder / world.LIVING)
+            if living.root.is_dir():
+                down(living, self.say)  # what an earlier rehearsal left running
+            stop_frozen(self.folder)
+            try:
+                with ExitStack() as stage:
+                    self._play(living, stage)
+            except BaseException as error:
+                self.story.failed = f"{type(error).__name__}: {error}".removesuffix(": ")
+                raise
+            finally:
                 self._measure()
-            self.story.write(self.folder)
+                self.story.write(self.folder)
         return self.story
 
     def _play(self, living: Workspace, stage: ExitStack) -> None:
@@ -79,15 +89,19 @@ class Rehearsal:
             told.append(f"{before} is live")
         with self._act("The service starts") as told:
             state = up(living, FREE, self.say)
-            bento = Store.of(living).find(before).bento
-            frozen = stage.enter_context(running(bento, state=str(living.state), timeout=180))
+            first_release = Store.of(living).find(before)
+            beside = stage.enter_context(frozen(self.folder, living, first_release))
             warm_up(state.parts["service"].url, self.plan.target)
             told.append("and beside it the first release once more, which stays as it is: the "
                         "frozen model")  # fmt: skip
         truth = Truth.read(living.root)
         society = Society(truth, self.plan.seed, met_before(_tables(living), truth))
-        street = Street(state.parts["service"].url, frozen, society, self.plan.target)
-        stage.callback(self._count, street)
+        street = Street(state.parts["service"].url, beside, society, self.plan.target,
+                        PATIENCE if self.story.faults else 0)  # fmt: skip
+        self.tallies.append(street.tally)
+        stage.callback(self._count, street, living)
+        if self.story.faults:
+            stage.enter_context(kept(living, self.say))
         self._calm(street, orders, living)
         self._shift(street, truth)
         self._drift(street, orders, living)
@@ -126,7 +140,7 @@ class Rehearsal:
         """The event starts the retraining; people go on asking until the new model answers."""
         store, load = Store.of(living), self._load(street)
         with self._act("The event starts a retraining", day=self.plan.swap_day - 1) as told, load:
-            run = orders.wait(orders.started_by_event("retraining", 120), LONG, self.say)
+            run = self._through(orders, orders.started_by_event("retraining", 120), {})
             live = read_current(store).release or ""
             self.story.releases["live"] = live
             if live != self.story.releases["first"]:
@@ -135,18 +149,30 @@ class Rehearsal:
             told.append(f"{found.rows:,} events and {found.items} items taken in; {found.outcome}")
         self.story.swap = load.tally.summary()
 
+    def _through(self, orders: Orders, run: Run, asked: dict[str, Any]) -> Run:
+        """Wait for a run of the retraining; one that a kill ended is started again."""
+        while True:
+            since = time.monotonic()
+            try:
+                return orders.wait(run, LONG, self.say)
+            except BridgeRecError as error:
+                if not self.killer.hit_a_run(since):
+                    raise
+                self.story.again.append(f"{run.name}: {str(error).splitlines()[0]}")
+            run = orders.start("retraining", asked | {"reason": f"{run.name} was killed"})
+
     def _retrained(self, orders: Orders, run: Run, living: Workspace) -> Retraining:
         by_event = [r for r in orders.runs("retraining") if r.started_by == "AUTOMATION"]
         decision = read_json(living.reports / "decision.json")
-        taken = read_json(living.reports / "intake" / "history.json")[-1]
+        taken = read_json(living.reports / "intake" / "history.json")
         first, live = self.story.releases["first"], self.story.releases["live"]
         kept = [r.read("verdict")["reasons"] for r in Store.of(living).all() if r.id != first]
         said = [line for line in orders.log(run) if "kept the champion" in line]
         return Retraining(
             by_event=len(by_event),
             seconds=run.seconds,
-            rows=sum(taken["rows"].values()),
-            items=sum(taken["items"].values()),
+            rows=sum(sum(one["rows"].values()) for one in taken),
+            items=sum(sum(one["items"].values()) for one in taken),
             outcome=f"{live} is live in place of {first}" if live != first else said[-1],
             reasons=[*decision["reasons"], *(kept[-1] if kept else [])],
         )
@@ -166,8 +192,8 @@ class Rehearsal:
         before = read_current(store).release or ""
         with self._act("A bad candidate", day=self.plan.days - 1) as told, load:
             with candidate.misled(living):
-                run = orders.start("retraining", {"intake": False, "reason": "rehearsal"})
-                orders.wait(run, LONG, self.say)
+                asked = {"intake": False, "reason": "rehearsal"}
+                self._through(orders, orders.start("retraining", asked), asked)
                 decision = read_json(living.reports / "decision.json")
             after = read_current(store).release or ""
             self.story.refusal = Refusal(
@@ -182,8 +208,13 @@ class Rehearsal:
 
     def _days(self, street: Street, start: int, stop: int) -> str:
         visits = clicks = 0
+        whole = (stop - start) * self.plan.visits
+
+        def visited() -> None:
+            self.killer.share += 1 / whole
+
         for day in range(start, stop):
-            seen = street.day(day, self.plan.visits)
+            seen = street.day(day, self.plan.visits, visited)
             self.seen += seen
             visits, clicks = visits + len(seen), clicks + sum(s.clicks for s in seen)
             self.say(f"day {day + 1}: {len(seen)} visits, {sum(s.clicks for s in seen)} clicks")
@@ -199,24 +230,32 @@ class Rehearsal:
         return watch
 
     def _load(self, street: Street) -> Load:
-        return Load(street, street.society.truth.people, RATE, lambda r: self.say(f"{r} answers"))
+        people = street.society.truth.people
+        found = Load(street, people, RATE, lambda release: self.say(f"{release} answers"))
+        self.tallies.append(found.tally)
+        return found
 
     def _until(self, true: Callable[[], bool], seconds: float = 120) -> None:
         limit = time.monotonic() + seconds
         while not true() and time.monotonic() < limit:
             time.sleep(0.2)
 
-    def _count(self, street: Street) -> None:
+    def _count(self, street: Street, living: Workspace) -> None:
         self.story.requests = street.tally.summary()
+        self.story.accepted = len(street.accepted)
+        self.story.lost = len(lost(street.accepted, living))
 
     def _measure(self) -> None:
-        self.story.days = per_day(self.seen, self.plan.seed)
+        if self.seen:
+            self.story.days = per_day(self.seen, self.plan.seed)
+        self.story.kills, self.story.stray = blame(self.killer.kills, self.tallies, self.began)
 
     @contextmanager
     def _act(self, name: str, day: int | None = None) -> Iterator[list[str]]:
         began, told = time.monotonic(), list[str]()
         self.say(name)
-        yield told
+        with self.killer.during(name):
+            yield told
         now = time.monotonic()
         act = Act(name=name, began=round(began - self.began, 1), seconds=round(now - began, 1),
                   words="; ".join(told), day=day)  # fmt: skip

@@ -25,6 +25,7 @@ def write_page(path: Path, story: Story) -> None:
         _section("In words", _list(headline(story))),
         _quality(story),
         _section("What happened when", timeline(story.acts) + _acts(story)),
+        _kills(story),
         _requests(story),
         _decisions(story),
     ]
@@ -43,11 +44,13 @@ def headline(story: Story) -> list[str]:
     """What matters most, in plain sentences."""
     lines = [f"<b>The rehearsal stopped early</b>: {say(story.failed)}"] if story.failed else []
     if story.sent:
-        fine = "good" if story.failures == 0 else "bad"
+        fine = "good" if story.failures == 0 else "soft" if story.kills else "bad"
         lines.append(
             f'<b class="{fine}">{story.failures} of {story.sent:,} requests failed</b>, the change '
             "of the model under load included."
         )
+    if story.kills:
+        lines.append(_spared(story))
     drift = next((w for w in story.watches if w.drift and w.day >= story.plan.shift_day), None)
     if drift is not None:
         late = drift.day - story.plan.shift_day + 1
@@ -67,6 +70,18 @@ def headline(story: Story) -> list[str]:
         what = "refused" if story.refusal.refused else "NOT refused"
         lines.append(f"The candidate that learned from shuffled labels was {what}.")
     return lines
+
+
+def _spared(story: Story) -> str:
+    """What the kills did not do."""
+    whole = story.given_up == story.lost == story.stray == 0
+    return (
+        f"{len(story.kills)} of {len(story.faults)} planned processes were killed with kill -9, "
+        f"and {sum(kill.away is not None for kill in story.kills)} came back. Tried again, "
+        f'<b class="{"good" if whole else "bad"}">{story.given_up} requests remained without an '
+        f"answer; {story.lost} of {story.accepted:,} accepted events were lost</b>; {story.stray} "
+        "tries failed while nothing was away."
+    )
 
 
 def _gap(found: Mean) -> str:
@@ -113,6 +128,25 @@ def _acts(story: Story) -> str:
         for a in story.acts
     ]  # fmt: skip
     return _table(("act", "began", "took", "day", "what"), rows)
+
+
+def _kills(story: Story) -> str:
+    if not story.faults:
+        return ""
+    rows = [
+        (span(k.at), say(k.process), say(k.act),
+         "not back" if k.away is None else f"{k.away:.1f} s", str(k.failed))
+        for k in story.kills
+    ]  # fmt: skip
+    table = _table(("at", "killed", "during", "away for", "failed tries meanwhile"), rows)
+    return _section(
+        "What was killed",
+        '<p class="soft">kill -9, at moments that were drawn from a seed. Away: until another one '
+        "answers; a stage, until the run that was started again computes it. Failed tries are "
+        "those that were under way between the two.</p>"
+        + table
+        + _list(f"Started again: {say(line)}" for line in story.again),
+    )
 
 
 def _requests(story: Story) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from bridgerec.rehearsal.faults import Fault, Victim
 from bridgerec.rehearsal.plan import Plan
 from bridgerec.rehearsal.quality import Mean
 from bridgerec.runtime import write_json
@@ -56,9 +57,27 @@ class Refusal(Strict):
     live_after: str
 
 
+class Kill(Strict):
+    """A process that was killed with kill -9, `at` seconds after the start; `away` is how long it
+    took until another one did its work (None: it did not come back).  `failed` counts the tries of
+    requests that failed meanwhile."""
+
+    victim: Victim
+    process: str
+    act: str
+    at: float
+    away: float | None = None
+    failed: int = 0
+
+
 class Story(Strict):
     """Everything; what has not happened yet is None.  `requests` are those of the days, `swap` and
-    `refusal_load` those that went on in the background meanwhile."""
+    `refusal_load` those that went on in the background meanwhile.
+
+    Of the events that the service said to have accepted, `lost` are not in its store at the end.
+    `stray` tries failed while nothing was away that had been killed; `again` are runs that were
+    started anew because of a kill.
+    """
 
     plan: Plan
     acts: list[Act] = []
@@ -73,6 +92,12 @@ class Story(Strict):
     refusal_load: dict[str, Any] | None = None
     requests: dict[str, Any] | None = None
     gain: dict[str, Mean] = {}
+    faults: tuple[Fault, ...] = ()
+    kills: list[Kill] = []
+    again: list[str] = []
+    stray: int = 0
+    accepted: int = 0
+    lost: int = 0
     failed: str | None = None
 
     def write(self, folder: Path) -> None:
@@ -84,12 +109,19 @@ class Story(Strict):
 
     @property
     def failures(self) -> int:
-        """Failed requests of all kinds."""
-        parts = (self.requests, self.swap, self.refusal_load)
-        return sum(int(part["failures"]) for part in parts if part)
+        """Failed tries of requests of all kinds."""
+        return self._sum("failures")
 
     @property
     def sent(self) -> int:
-        """Requests of all kinds."""
+        """Tries of requests of all kinds."""
+        return self._sum("requests")
+
+    @property
+    def given_up(self) -> int:
+        """Requests whose last try failed too."""
+        return self._sum("given_up")
+
+    def _sum(self, name: str) -> int:
         parts = (self.requests, self.swap, self.refusal_load)
-        return sum(int(part["requests"]) for part in parts if part)
+        return sum(int(part[name]) for part in parts if part)

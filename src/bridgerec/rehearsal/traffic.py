@@ -7,74 +7,33 @@ the same questions at the same moments; its answers are compared and shown to no
 import asyncio
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import numpy as np
 
 from bridgerec.errors import BridgeRecError
 from bridgerec.rehearsal.quality import K, Seen, preference_ndcg
+from bridgerec.rehearsal.tally import Tally, worked
 from bridgerec.rehearsal.visit import Society
 
 SIDE_BY_SIDE = 4  # people who are on the way at once
 PATIENCE = 60.0  # seconds
-KEPT = 5  # failures that are quoted
-
-
-@dataclass
-class Tally:
-    """What became of every request.  A failure is no answer at all, or any status but 200."""
-
-    sent: Counter[str] = field(default_factory=Counter)  # by path
-    status: Counter[str] = field(default_factory=Counter)
-    releases: Counter[str] = field(default_factory=Counter)
-    fallbacks: int = 0
-    seconds: list[float] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def count(self, path: str, seconds: float, answer: httpx.Response | Exception) -> None:
-        """Count one request."""
-        with self._lock:
-            self.sent[path] += 1
-            self.seconds.append(seconds)
-            if isinstance(answer, Exception):
-                self.status[type(answer).__name__] += 1
-                self.failures.append(f"{path}: {type(answer).__name__} {answer}")
-            else:
-                self.status[str(answer.status_code)] += 1
-                if answer.status_code != 200:
-                    self.failures.append(f"{path}: {answer.status_code} {answer.text[:300]}")
-                elif path == "/recommend":
-                    found = answer.json()
-                    self.releases[found["release"]] += 1
-                    self.fallbacks += found["route"] == "fallback"
-
-    def summary(self) -> dict[str, Any]:
-        """The numbers; times in milliseconds."""
-        times = 1000 * np.array(self.seconds or [0.0])
-        return {
-            "requests": sum(self.sent.values()),
-            "by_path": dict(sorted(self.sent.items())),
-            "by_status": dict(sorted(self.status.items())),
-            "by_release": dict(self.releases),
-            "failures": len(self.failures),
-            "first_failures": self.failures[:KEPT],
-            "fallbacks": self.fallbacks,
-            "p50_milliseconds": round(float(np.quantile(times, 0.5)), 1),
-            "p99_milliseconds": round(float(np.quantile(times, 0.99)), 1),
-        }
+AGAIN = 0.5  # seconds between two tries
 
 
 class Street:
-    """People on the way to the service at `url`, and to the `frozen` one."""
+    """People on the way to the service at `url`, and to the `frozen` one.
 
-    def __init__(self, url: str, frozen: str, society: Society, target: str) -> None:
-        self.url, self.frozen, self.target = url, frozen, target
+    A request that fails is tried again for `patience` seconds (0: never).
+    """
+
+    def __init__(
+        self, url: str, frozen: str, society: Society, target: str, patience: float = 0
+    ) -> None:
+        self.url, self.frozen, self.target, self.patience = url, frozen, target, patience
         self.society, self.tally = society, Tally()
+        self.accepted: set[tuple[str, str]] = set()  # (person, event_id)
 
     def add_items(self, new: dict[str, list[dict[str, Any]]]) -> int:
         """POST every new item; how many.
@@ -96,8 +55,8 @@ class Street:
 
         return asyncio.run(send())
 
-    def day(self, day: int, count: int) -> list[Seen]:
-        """One day's visits."""
+    def day(self, day: int, count: int, on_visit: Callable[[], None] = lambda: None) -> list[Seen]:
+        """One day's visits; `on_visit` is called after each."""
 
         async def go() -> list[Seen]:
             turn = asyncio.Semaphore(SIDE_BY_SIDE)
@@ -105,7 +64,9 @@ class Street:
 
                 async def one(person: int) -> Seen | None:
                     async with turn:
-                        return await self._visit(client, other, person, day)
+                        seen = await self._visit(client, other, person, day)
+                        on_visit()
+                        return seen
 
                 visits = [one(person) for person in self.society.visitors(day, count)]
                 return [seen for seen in await asyncio.gather(*visits) if seen is not None]
@@ -141,8 +102,8 @@ class Street:
         about = {"request_id": answer["request_id"], "shown": looked, "clicked": hits}
         await self._ask(client, "/feedback", about)
         events = society.events(person, day, target, clicked)
-        if events:
-            await self._ask(client, "/events", {"events": events})
+        if events and await self._ask(client, "/events", {"events": events}) is not None:
+            self.accepted |= {(event["user_id"], event["event_id"]) for event in events}
         return seen
 
     async def _beside(self, other: httpx.AsyncClient, question: dict[str, Any]) -> list[str]:
@@ -161,14 +122,21 @@ class Street:
         self, client: httpx.AsyncClient, path: str, body: dict[str, Any]
     ) -> dict[str, Any] | None:
         """The answer; None: the request failed, which is counted."""
-        began = time.perf_counter()
-        try:
-            answer = await client.post(path, json=body)
-        except httpx.HTTPError as error:
-            self.tally.count(path, time.perf_counter() - began, error)
-            return None
-        self.tally.count(path, time.perf_counter() - began, answer)
-        return dict(answer.json()) if answer.status_code == 200 else None
+        limit = time.monotonic() + self.patience
+        while True:
+            began = time.perf_counter()
+            answer: httpx.Response | Exception
+            try:
+                answer = await client.post(path, json=body)
+            except httpx.HTTPError as error:
+                answer = error
+            self.tally.count(path, time.perf_counter() - began, answer)
+            if worked(answer):
+                return dict(answer.json())
+            if time.monotonic() >= limit:
+                self.tally.give_up()
+                return None
+            await asyncio.sleep(AGAIN)
 
     @staticmethod
     def _client(url: str) -> httpx.AsyncClient:
@@ -224,20 +192,27 @@ class Load:
         return self.tally.releases[release]
 
     def _ask(self, number: int) -> None:
-        with httpx.Client(base_url=self.street.url, timeout=PATIENCE) as client:
+        tally, street, limit = self.tally, self.street, 0.0
+        with httpx.Client(base_url=street.url, timeout=PATIENCE) as client:
             while not self._over.is_set():
                 began = time.perf_counter()
-                question = {"target": self.street.target, "k": K,
+                question = {"target": street.target, "k": K,
                             "user_id": self.people[number % len(self.people)]}  # fmt: skip
-                number += 2
                 answer: httpx.Response | Exception
                 try:
                     answer = client.post("/recommend", json=question)
                 except httpx.HTTPError as error:
                     answer = error
                 spent = time.perf_counter() - began
-                known = set(self.tally.releases)
-                self.tally.count("/recommend", spent, answer)
-                for release in set(self.tally.releases) - known:
+                known = set(tally.releases)
+                tally.count("/recommend", spent, answer)
+                for release in set(tally.releases) - known:
                     self.on_release(release)
+                if not worked(answer):
+                    limit = limit or time.monotonic() + street.patience
+                    if time.monotonic() < limit:
+                        self._over.wait(AGAIN)
+                        continue
+                    tally.give_up()
+                number, limit = number + 2, 0.0
                 self._over.wait(max(0.0, 2 / self.rate - spent))

@@ -1,14 +1,15 @@
 """The folder of a rehearsal: a trained first year, and the workspace that lives on from it."""
 
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError, ConfigError
 from bridgerec.operations.deploy import write_flows
+from bridgerec.operations.state import alone
 from bridgerec.pipeline import command
 from bridgerec.rehearsal.plan import Plan
 from bridgerec.runtime import BrokenFile, atomic_file, read_json, write_json
@@ -19,11 +20,13 @@ FIRST, LIVING = "first", "workspace"
 Say = Callable[[str], None]
 
 
-def claim(folder: Path, plan: Plan) -> None:
-    """Make the folder a rehearsal's own; what a rehearsal of another plan left there goes.
+@contextmanager
+def claimed(folder: Path, plan: Plan) -> Iterator[None]:
+    """The folder is one rehearsal's own while the block runs; what a rehearsal of another plan left
+    there goes.
 
     Raises:
-        ConfigError: the folder holds something else.
+        ConfigError: the folder holds something else, or another rehearsal plays there.
     """
     mark = folder / MARK
     if folder.exists() and any(folder.iterdir()) and not mark.is_file():
@@ -31,13 +34,18 @@ def claim(folder: Path, plan: Plan) -> None:
             f"{folder} is not empty and no rehearsal made it. Name a new folder: "
             "`bridgerec rehearse DIR`."
         )
-    before = None
-    with suppress(BrokenFile, OSError):
-        before = read_json(mark)
     wanted = plan.model_dump(mode="json")
-    if before != wanted:
-        shutil.rmtree(folder / FIRST, ignore_errors=True)
+    if not mark.is_file():
         write_json(mark, wanted)
+    words = f"another rehearsal plays in {folder}. Wait for it, or name another folder."
+    with alone(Workspace(folder), "rehearsal", ConfigError(words)):
+        before = None
+        with suppress(BrokenFile):
+            before = read_json(mark)
+        if before != wanted:
+            shutil.rmtree(folder / FIRST, ignore_errors=True)
+            write_json(mark, wanted)
+        yield
 
 
 def make_first(folder: Path, plan: Plan, say: Say) -> Workspace:
