@@ -88,8 +88,8 @@ def branch(source: Path, to: Path) -> Workspace:
     """A copy of a workspace as it stands, without what runs or was released there; in place of an
     older one.
 
-    DVC's cache is copied too: in a shared one the stages of an earlier rehearsal would be found, and
-    a retraining would compute nothing.
+    DVC's cache is copied too: a shared one has the results of an earlier rehearsal, so that the
+    retraining would compute nothing.
     """
     shutil.rmtree(to, ignore_errors=True)
     left = {source: {".bridgerec", ".prefect", "traffic", "state"}, source / ".dvc": {"tmp"}}
