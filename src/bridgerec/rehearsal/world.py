@@ -86,16 +86,18 @@ def _write_settings(root: Path, plan: Plan) -> None:
 
 def branch(source: Path, to: Path) -> Workspace:
     """A copy of a workspace as it stands, without what runs or was released there; in place of an
-    older one.  DVC's cache is shared."""
+    older one.
+
+    DVC's cache is copied too: a shared one has the results of an earlier rehearsal, so that the
+    retraining would compute nothing.
+    """
     shutil.rmtree(to, ignore_errors=True)
-    own = source / ".dvc" / "cache"
-    left = {source: {".bridgerec", ".prefect", "traffic", "state"}, own.parent: {"cache", "tmp"}}
+    left = {source: {".bridgerec", ".prefect", "traffic", "state"}, source / ".dvc": {"tmp"}}
 
     def ignored(folder: str, _: list[str]) -> set[str]:
         return left.get(Path(folder), set())
 
     shutil.copytree(source, to, ignore=ignored, symlinks=True)
-    dvc(to, "cache", "dir", "--local", str(own.resolve()))
     return Workspace.open(to)
 
 
