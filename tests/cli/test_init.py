@@ -178,8 +178,10 @@ def test_quick_leaves_the_slow_candidates_out(tables: Tables, tmp_path: Path) ->
     create(tmp_path / "full", tables, ())
     create(tmp_path / "quick", tables, (), quick=True)
     full, quick = (Workspace.open(tmp_path / name).params for name in ("full", "quick"))
-    assert set(full.candidates) - set(quick.candidates) == {"sequence"}
+    left_out = set(full.candidates) - set(quick.candidates)
+    assert "sequence" in left_out
+    assert {"popularity", "item_knn", "ease_text", "two_tower", "emcdr"} <= set(quick.candidates)
     assert full.blend is not None
     assert quick.blend is not None
-    assert set(full.blend.members) - set(quick.blend.members) == {"sequence"}
+    assert set(full.blend.members) - left_out == set(quick.blend.members)
     assert quick.models == full.models  # to be added again

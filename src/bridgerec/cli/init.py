@@ -27,7 +27,7 @@ IGNORED = (
     *("/keys.json", "/canary.json", "/canary.live.json", "/.bridgerec/", "/.prefect/"),
 )
 RECENT = ("popularity_2d", "popularity_5d", "popularity_30d")
-SLOW = ("sequence",)  # minutes per split where all others take one at most
+LATER = ("sequence", "sequential_rules", "ials", "ptupcdr", "profile")  # not for a first look
 Tables = tuple[Path, Path]  # interactions, items
 
 
@@ -48,8 +48,8 @@ def init(
         bool,
         typer.Option(
             "--quick",
-            help="A first look: without the candidates that train for many minutes (`sequence`). "
-            "They can be added to params.yaml later; what is computed already stays.",
+            help="A first look: one or two candidates of each family, none that trains for many "
+            "minutes. Others can be added to params.yaml later; what is computed already stays.",
         ),
     ] = False,
     directory: Annotated[
@@ -92,7 +92,7 @@ def create(
 ) -> None:
     """Write the workspace; nothing that exists is overwritten, and a failure leaves nothing.
 
-    `quick` leaves the slow candidates out.
+    `quick` leaves out what a first look does not need.
 
     Raises:
         ConfigError: a file of the workspace exists already, a name cannot be a domain's, or a
@@ -196,11 +196,12 @@ def _write_params(
     if not timed:  # an order but no time: no cut time, and nothing is recent
         params["split"]["protocols"] = ["leave_last", "cold_start"]
         params["gate"]["protocol"] = "leave_last"
-    for name in (*(() if timed else RECENT), *(SLOW if quick else ())):
+    for name in (*(() if timed else RECENT), *(LATER if quick else ())):
         params["candidates"].remove(name)
-        params["blend"]["members"].remove(name)
+        if name in params["blend"]["members"]:
+            params["blend"]["members"].remove(name)
         if name in RECENT:
-            del params["models"][name]  # the slow ones stay, to be added again
+            del params["models"][name]  # the others stay, to be added again
     buffer = io.StringIO()
     yaml.dump(params, buffer)
     with atomic_file(path) as temporary:

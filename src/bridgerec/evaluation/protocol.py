@@ -49,11 +49,16 @@ def evaluate(
             scores = candidate.score(histories, cases.target)
         found_ranks.append(ranks(scores, seen, relevant))
         scores[seen.rows, seen.items] = -np.inf
-        size = min(k, scores.shape[1])
-        best = np.argpartition(-scores, size - 1, axis=1)[:, :size]
-        order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
-        found_top.append(np.take_along_axis(best, order, 1))
+        found_top.append(_top(scores, min(k, scores.shape[1])))
     return Ranking(np.concatenate(found_ranks), np.concatenate(found_top))
+
+
+def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """The places of the k best of each row, best first, (n, k); several times as fast as numpy's
+    argpartition."""
+    import torch
+
+    return np.asarray(torch.from_numpy(scores).topk(k, dim=1).indices.numpy())
 
 
 def _local(histories: Any, start: int) -> Any:
