@@ -1,4 +1,4 @@
-"""The release flow: gate, build, try over HTTP, keep, then promote or refuse."""
+"""The release flow: gate, build, try over HTTP, keep, try on some people, promote or refuse."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError, GateRefused
+from bridgerec.operations.canary import try_on_some
 from bridgerec.pipeline import graph
 from bridgerec.registry.current import hindrance, promote, read_current, refusal
 from bridgerec.registry.store import Release, Store
@@ -28,7 +29,7 @@ prepare_environment()
 @dataclass(frozen=True)
 class Outcome:
     """What came of an attempt: `release` is kept under that id (None: nothing was packaged),
-    `live` or not; `refused`: by the gate, a budget, or the comparison with the live release;
+    `live` or not; `refused`: by the gate, a budget, the comparison with the live release, or its trial;
     `reasons` are those of the decision and of the verdict."""
 
     release: str | None
@@ -74,6 +75,19 @@ def keep(workspace: Workspace, verdict: Verdict) -> Release:
 
 
 @task(cache_policy=NO_CACHE)
+def canary(workspace: Workspace, release: Release) -> str | None:
+    """Where a service runs, let some people have it first; why it was rolled back, or None."""
+    if hindrance(Store.of(workspace), release) is not None:
+        return None
+    tried = try_on_some(workspace, release)
+    if tried is None:
+        return None
+    get_run_logger().info(tried.words)
+    create_markdown_artifact(tried.words, key="release-canary", description="The trial")
+    return None if tried.reason is None else tried.words
+
+
+@task(cache_policy=NO_CACHE)
 def make_live(workspace: Workspace, release: Release) -> str:
     """Point `releases/current.json` at it and let a running service go over; or why not.
 
@@ -101,7 +115,8 @@ def release(workspace: str = ".") -> str:
         workspace: Folder with params.yaml, dvc.yaml and a finished pipeline.
 
     Raises:
-        GateRefused: the gate, a budget or the comparison with the live release refuses.
+        GateRefused: the gate, a budget, the comparison with the live release, or the trial
+            refuses.
         ArtifactError: the decision or the Bento is missing, or the Bento does not answer.
     """
     outcome = attempt(Workspace.open(workspace))
@@ -125,7 +140,8 @@ def attempt(workspace: Workspace) -> Outcome:
     kept = keep(workspace, verdict)
     publish(workspace, kept, decision, verdict)
     store = Store.of(workspace)
-    refused = None if read_current(store).release == kept.id else refusal(kept)
+    live_already = read_current(store).release == kept.id
+    refused = None if live_already else refusal(kept) or canary(workspace, kept)
     words = refused or make_live(workspace, kept)
     get_run_logger().info(words)
     create_markdown_artifact(
