@@ -305,11 +305,24 @@ class Guards(Strict):
     max_p95_milliseconds: float | None = Field(None, gt=0)
 
 
+class Canary(Strict):
+    """How a new release is tried before it goes live, where a service of `bridgerec up` runs: a
+    share `weight` of people gets it until it gave so many `answers`, at most for so many
+    `seconds`.  Where its baseline has to answer more often than the others', by more than
+    `fallbacks` (a share), or the service switches it off, it is rolled back."""
+
+    weight: float = Field(0.1, gt=0, le=1)
+    answers: int = Field(50, ge=1)
+    seconds: float = Field(60, gt=0)
+    fallbacks: float = Field(0.05, ge=0, le=1)
+
+
 class Gate(Strict):
     metric: Metric = "ndcg@10"
     protocol: Protocol = "temporal"
     baseline: str = "popularity"  # must be beaten with an interval above zero
     guards: Guards = Guards()
+    canary: Canary | None = Canary()  # null: everybody at once
 
     @field_validator("protocol")
     @classmethod
