@@ -29,8 +29,8 @@ prepare_environment()
 @dataclass(frozen=True)
 class Outcome:
     """What came of an attempt: `release` is kept under that id (None: nothing was packaged),
-    `live` or not; `refused`: by the gate, a budget, the comparison with the live release, or its trial;
-    `reasons` are those of the decision and of the verdict."""
+    `live` or not; `refused`: by the gate, a budget, the comparison with the live release, or its
+    trial; `reasons` are those of the decision and of the verdict."""
 
     release: str | None
     live: bool

@@ -62,5 +62,6 @@ class Plan(BaseModel):
         params["blend"] = None
         params["evaluation"].update(seeds=1, bootstrap=500)
         params["gate"]["guards"] = {"segments": {}}
+        params["gate"]["canary"] = {"weight": 0.25, "answers": 30}
         params["service"].update(timeout_seconds=40, model_seconds=20)  # the machine is busy
         return params
