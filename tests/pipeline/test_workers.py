@@ -36,6 +36,10 @@ def fail(shared: tuple[int, int], task: int) -> None:
     raise BridgeRecError(f"task {task}")
 
 
+def begin_badly() -> tuple[int, int]:
+    raise BridgeRecError("nothing to share")
+
+
 def die(shared: tuple[int, int], task: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -57,6 +61,11 @@ def test_alone_is_this_process(tasks: list[int]) -> None:
 def test_an_error_is_raised_as_it_is() -> None:
     with pytest.raises(BridgeRecError, match="task 1"):
         list(side_by_side(partial(share, 0), fail, [1, 1]))
+
+
+def test_an_error_of_what_is_shared_is_raised_as_it_is() -> None:
+    with pytest.raises(BridgeRecError, match="nothing to share"):
+        list(side_by_side(begin_badly, add, [1, 2]))
 
 
 def test_a_killed_process_is_told() -> None:

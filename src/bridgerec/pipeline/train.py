@@ -31,7 +31,6 @@ def train(workspace: Workspace, name: str, say: Callable[[str], None]) -> None:
     has threads: two fits on a core each are done sooner than one after the other on both.
     """
     params = workspace.params
-    training_device(params.train.device)  # an absent one is told before anything starts
     candidate = build(name, params.models[name])
     seeds = params.evaluation.seeds if candidate.random else 1
     with atomic_folder(workspace.candidate(name)) as folder:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from bridgerec.errors import BridgeRecError
 Task = TypeVar("Task")
 Found = TypeVar("Found")
 Shared = TypeVar("Shared")
-_shared: Any = None  # of a worker: what its tasks share
+_shared: Callable[[], Any]  # of a worker: makes what its tasks share, once
 
 
 def side_by_side(
@@ -66,11 +67,12 @@ def _begin(begin: Callable[[], Any], threads: int, parent: int) -> None:
 
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
-    _shared = begin()
+    # made by the first task: an error in here would only look like a process that was killed
+    _shared = cache(begin)
 
 
 def _run(work: Callable[[Any, Task], Found], task: Task) -> Found:
-    return work(_shared, task)
+    return work(_shared(), task)
 
 
 def _end_with(parent: int) -> None:
