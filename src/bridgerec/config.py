@@ -279,30 +279,44 @@ class Evaluation(Strict):
     batch_size: int = Field(512, ge=1)
 
 
-# what `evaluation.segments` tells apart, beside from_DOMAIN
+# what `evaluation.segments` tells apart, beside from_DOMAIN and script_NAME
 SEGMENTS = (
     *("all", "warm", "history_1_4", "history_5_9", "history_10_plus", "cold_start"),
     *("target_only", "unknown", "head_items", "mid_items", "tail_items", "cold_items"),
 )
+
+SCRIPT, EVERY_SCRIPT = "script_", "script_*"
 
 
 class Guards(Strict):
     """What a candidate must not lose on the way, and what a release may cost.
 
     `segments`: in each validation case the candidate's interval must reach this share of the
-    baseline's value.  `coverage`: least share of the target's items that anybody gets to see.
-    `current`: against the live release, re-evaluated on today's data.  The budgets are measured on
-    the built Bento (null: none).
+    value of the baseline, and of the live release; `script_*` are all scripts of titles that are
+    not named by themselves.  `coverage`: least share of the target's items that anybody gets to
+    see.  `current`: against the live release, re-evaluated on today's data.  The budgets are
+    measured on the built Bento (null: none).
     """
 
     segments: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {
         "cold_start": 0.5,
         "tail_items": 0.5,
+        EVERY_SCRIPT: 0.5,
     }
     coverage: float | None = Field(None, ge=0, le=1)
     current: Literal["not_worse", "better", "ignore"] = "not_worse"
     max_bento_megabytes: float | None = Field(None, gt=0)
     max_p95_milliseconds: float | None = Field(None, gt=0)
+
+    def share(self, segment: str) -> float | None:
+        """What is asked for in a segment; None: nothing."""
+        every = self.segments.get(EVERY_SCRIPT) if segment.startswith(SCRIPT) else None
+        return self.segments.get(segment, every)
+
+    @property
+    def scripts(self) -> list[str]:
+        """The scripts that are named by themselves."""
+        return [s for s in self.segments if s.startswith(SCRIPT) and s != EVERY_SCRIPT]
 
 
 class Canary(Strict):
@@ -498,11 +512,15 @@ class Params(Strict):
         if int(self.gate.metric.split("@")[1]) not in self.evaluation.ks:
             raise ValueError(f"gate.metric: its k is not among evaluation.ks {self.evaluation.ks}")
         own = {f"from_{domain}" for domain in self.data.domains}
-        strange = [s for s in self.gate.guards.segments if s not in {*SEGMENTS, *own}]
+        strange = [
+            s
+            for s in self.gate.guards.segments
+            if s not in {*SEGMENTS, *own} and not s.startswith(SCRIPT)
+        ]
         if strange:
             raise ValueError(
                 f"gate.guards.segments: there is no {strange[0]}; the segments are "
-                f"{', '.join((*SEGMENTS, *sorted(own)))}"
+                f"{', '.join((*SEGMENTS, *sorted(own), EVERY_SCRIPT))}"
             )
         strange = [name for name in self.tune.spaces if name not in self.models]
         if strange:

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from bridgerec.encoders.scripts import FEW, scripts, unread, vocabulary
+from bridgerec.encoders.scripts import FEW, main_scripts, scripts, unread, vocabulary
 
 CHINESE = "海边的安静故事"
 
@@ -21,6 +21,19 @@ def test_letters_are_counted_by_script() -> None:
     assert scripts("abc é 12 !") == {"Latin": 4}
     assert scripts("静かな海 sea") == {"Chinese characters": 2, "Japanese kana": 2, "Latin": 3}
     assert scripts("") == {}
+
+
+def test_the_script_of_most_letters_of_many_texts() -> None:
+    texts = ["a story", CHINESE, f"{CHINESE} (DVD)", "DVD 海", "1984 !?", "", "тихая", "sea 海海海"]
+    names, number = main_scripts(texts)
+    assert [names[n] for n in number] == [
+        *("Latin", "Chinese characters", "Chinese characters", "Latin", "", "", "Cyrillic"),
+        "Chinese characters",  # as many of both: the first by name
+    ]
+    again, more = main_scripts(texts * 20_000)  # several rounds
+    assert again == names
+    assert more.tolist() == number.tolist() * 20_000
+    assert main_scripts([])[1].tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,15 @@
 """Ranking metrics: cases by hand, an independent implementation, and properties."""
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
+from bridgerec.data.dataset import Histories
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.metrics import case_metrics, list_metrics, ranks, sampled_metrics
 from bridgerec.evaluation.protocol import _adjust, _better_relevant
-from bridgerec.evaluation.segments import segments
 from bridgerec.evaluation.significance import Bootstrap, holm
 
 NOTHING = Histories.of([[]])
@@ -131,34 +129,6 @@ def test_list_metrics_by_hand_with_intervals() -> None:
     assert found["novelty@2"][0] == pytest.approx(novelty[top].mean())
     for value, low, high in found.values():
         assert low - 1e-9 <= value <= high + 1e-9
-
-
-def test_segments_hold_the_people_and_items_that_they_name() -> None:
-    items = pl.DataFrame({"domain": ["a"] * 4 + ["b"] * 4, "item_id": list("stuvwxyz")})
-    catalogue = Catalogue(items)
-    cases = Cases(
-        "b",
-        np.arange(4),
-        Histories.of([[4, 5], [0, 4], [1, 2], []]),
-        Histories.of([[6], [5, 7], [4], [4]]),
-    )
-    rows = Histories.of([[4, 4, 4, 4], [5, 5], [6], [0]])
-    training = Training(catalogue, np.arange(4), rows, None)
-    found = {s.name: s.relevant.tolist() for s in segments(cases, training, catalogue)}
-    yes, no = True, False
-    assert found == {
-        "all": [yes] * 5,
-        "warm": [yes, yes, yes, no, no],
-        "history_1_4": [yes, yes, yes, no, no],
-        "cold_start": [no, no, no, yes, no],
-        "target_only": [yes, no, no, no, no],
-        "unknown": [no, no, no, no, yes],
-        "from_a": [no, yes, yes, yes, no],
-        "head_items": [no, no, no, yes, yes],  # item 4: four of seven rows
-        "mid_items": [no, yes, no, no, no],
-        "tail_items": [yes, no, no, no, no],
-        "cold_items": [no, no, yes, no, no],
-    }
 
 
 def test_better_relevant_counts_inside_a_case() -> None:

@@ -5,13 +5,16 @@ from typing import Annotated, Any
 import typer
 
 from bridgerec.cli.options import HERE, Debug, Directory
-from bridgerec.config import Workspace
+from bridgerec.config import SCRIPT, Workspace
 from bridgerec.errors import ArtifactError
 
 
 def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
-    """A rich table of the test results of one split and target, best NDCG@10 first."""
+    """A rich table of the test results of one split and target, best NDCG@10 first; where titles
+    are of several scripts, NDCG@10 of each, too."""
     from rich.table import Table
+
+    from bridgerec.evaluation.segments import by_script
 
     names = ("ndcg@10", "recall@10", "precision@10", "f1@10", "hr@10")
     table = Table(title=f"{split} → {target} (test, full ranking)", title_justify="left")
@@ -19,13 +22,16 @@ def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
     for name in names:
         table.add_column(name, justify="right")
     rows = {
-        candidate: targets[target]["all"]
+        candidate: {**targets[target]["all"], **by_script(targets[target], names[0])}
         for candidate, targets in metrics["test"][split].items()
         if "all" in targets.get(target, {})
     }
+    scripts = sorted({name for found in rows.values() for name in found if name.startswith(SCRIPT)})
+    for name in scripts:
+        table.add_column(f"{names[0]} {name}", justify="right")
     for candidate, found in sorted(rows.items(), key=lambda r: -r[1]["ndcg@10"]["value"]):
         cells = []
-        for i, name in enumerate(names):
+        for i, name in enumerate((*names, *scripts)):
             cell = found.get(name)
             text = "–" if cell is None else f"{cell['value']:.4f}"
             if i == 0 and cell is not None:

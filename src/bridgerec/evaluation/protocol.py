@@ -14,7 +14,7 @@ from bridgerec.data.dataset import Cases, Catalogue, Part, Split, Training
 from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.metrics import case_metrics, list_metrics, ranks, sampled_metrics
-from bridgerec.evaluation.segments import Segment, segments
+from bridgerec.evaluation.segments import Scripts, Segment, segments
 from bridgerec.evaluation.significance import Bootstrap, holm
 from bridgerec.models.base import Candidate, check_catalogue, load
 from bridgerec.progress import track
@@ -78,6 +78,7 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
     vectors = read_vectors(workspace, len(catalogue))
     images = read_images(workspace, len(catalogue))
     described = read_json(workspace.prepared / "splits.json")
+    scripts = Scripts.of(catalogue)
     metrics: dict[str, Any] = {part: {} for part in ASKED}
     counts: dict[str, Any] = {part: {} for part in ASKED}
     people: list[pl.DataFrame] = []
@@ -99,7 +100,7 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
                 if len(cases) == 0:
                     continue
                 say(f"{name}, {part}, {target}: {len(cases):,} people")
-                judged = _Judge(cases, part, training, catalogue, params)
+                judged = _Judge(cases, part, training, catalogue, scripts, params)
                 for c, seeds in models.items():
                     metrics[part][name][c][target] = judged.judge(c, seeds)
                 counts[part][name][target] = judged.sizes
@@ -138,11 +139,17 @@ class _Judge:
     """All candidates on the same cases, with shared segments and resamples."""
 
     def __init__(
-        self, cases: Cases, part: Part, training: Training, catalogue: Catalogue, params: Params
+        self,
+        cases: Cases,
+        part: Part,
+        training: Training,
+        catalogue: Catalogue,
+        scripts: Scripts,
+        params: Params,
     ) -> None:
         self.cases, self.part, self.config = cases, part, params.evaluation
         self.block = catalogue.block(cases.target)
-        self.segments: list[Segment] = list(segments(cases, training, catalogue))
+        self.segments: list[Segment] = list(segments(cases, training, catalogue, scripts))
         count = np.bincount(training.histories.items, minlength=len(catalogue))
         self.popularity = count[self.block].astype(np.float64)
         self.bootstrap = Bootstrap(
@@ -179,9 +186,7 @@ class _Judge:
         self, rankings: list[Ranking], sampled: list[dict[str, Floats]], segment: Segment
     ) -> tuple[NDArray[np.bool_], dict[str, Floats]]:
         chosen = segment.relevant
-        kept = np.bincount(self.cases.relevant.rows[chosen], minlength=len(self.cases))
-        member = kept > 0
-        indptr = np.concatenate([[0], np.cumsum(kept[member])]).astype(np.int64)
+        member, indptr = segment.people(self.cases.relevant)
         total: dict[str, Floats] = {}
         for ranking, entries in zip(rankings, sampled, strict=True):
             found = case_metrics(ranking.rank[chosen], indptr, self.config.ks)

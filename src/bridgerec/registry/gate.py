@@ -32,7 +32,8 @@ class Decision(BaseModel):
     """The outcome: the winner (None: refused), who answers on which route, and why.
 
     `candidates` holds, per route and candidate, the validation value (mean over `cases`) and,
-    for those that were examined, the paired interval against the baseline.
+    for those that were examined, the paired interval against the baseline and every number that a
+    guard looked at (`guarded`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,11 +72,11 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
         reasons = [f"refused: {m}" for m in missing]
     else:
         for route, protocol in protocols.items():
-            lost = {
-                name: guards.failures(metrics, name, route, protocol, params)
+            looked_at = {
+                name: guards.guarded(metrics, name, route, protocol, params)
                 for name in params.competitors
             }
-            found, told, table[route] = _best(values[route], per_user, protocol, params, lost)
+            found, told, table[route] = _best(values[route], per_user, protocol, params, looked_at)
             reasons += [f"{route}: {line}" for line in told]
             routes[route] = found or gate.baseline
         if routes["warm"] == gate.baseline:
@@ -138,9 +139,9 @@ def _best(
     per_user: pl.DataFrame,
     protocol: str,
     params: Params,
-    lost: dict[str, list[str]],
+    guarded: dict[str, list[dict[str, Any]]],
 ) -> tuple[str | None, list[str], dict[str, dict[str, Any]]]:
-    """The best candidate that beats the baseline and `lost` no guard (or None), the reasons, and
+    """The best candidate that beats the baseline and fails no guard (or None), the reasons, and
     the numbers."""
     gate, reasons = params.gate, []
     means = {c: sum(v.values()) / len(v) for c, v in values.items()}
@@ -152,16 +153,18 @@ def _best(
             reasons.append(f"{name} ({means[name]:.4f}) is the baseline; nothing better is left")
             break
         gap = _gap(per_user, name, protocol, params)
-        table[name]["against_baseline"] = gap
+        table[name] |= {"against_baseline": gap, "guarded": guarded[name]}
         text = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
-        if lost[name]:
-            reasons += [f"{name} passed over: {line}" for line in lost[name]]
-            table[name]["guards"] = lost[name]
+        if lost := guards.failures(guarded[name]):
+            reasons += [f"{name} passed over: {line}" for line in lost]
+            table[name]["guards"] = lost
         elif gap["low"] > 0:
             reasons.append(
                 f"{name} has the best validation {gate.metric} ({protocol}, mean over targets: "
                 f"{means[name]:.4f}); against {gate.baseline} {text}"
             )
+            if guarded[name]:
+                reasons.append(f"{name} passes the guards: {guards.held(guarded[name])}")
             return name, reasons, table
         else:
             reasons.append(f"{name} passed over: {text} against {gate.baseline} includes zero")

@@ -12,6 +12,11 @@ NOT_ASKED = {"warm": ("cold_start", "unknown"), "cold_start": ("unknown",)}
 Needed = tuple[str, str, str, str]  # split, target, segment, metric
 
 
+def asked(segment: str, route: str, params: Params) -> float | None:
+    """The share of another's value that is asked for in a segment; None: nothing."""
+    return None if segment in NOT_ASKED[route] else params.gate.guards.share(segment)
+
+
 def _cases(metrics: dict[str, Any], protocol: str) -> Iterator[tuple[str, str]]:
     for split, candidates in metrics.get("validation", {}).items():
         if split.split("-")[0] == protocol:
@@ -19,20 +24,26 @@ def _cases(metrics: dict[str, Any], protocol: str) -> Iterator[tuple[str, str]]:
                 yield split, target
 
 
+def _segments(metrics: dict[str, Any], split: str, target: str) -> list[str]:
+    """All that any competitor was judged in."""
+    found = metrics["validation"][split].values()
+    return list(dict.fromkeys(s for targets in found for s in targets.get(target, {})))
+
+
 def _needed(
     metrics: dict[str, Any], route: str, protocol: str, params: Params
 ) -> Iterator[tuple[Needed, float]]:
     """What the guards look at, with the least value: a share of the baseline's, or the coverage.
 
-    A segment in which the baseline has nobody is in no case.
+    A segment in which nobody was judged is in no case.
     """
     gate = params.gate
     for split, target in _cases(metrics, protocol):
-        baseline = metrics["validation"][split].get(gate.baseline, {}).get(target, {})
-        for segment, share in gate.guards.segments.items():
-            if segment in baseline and segment not in NOT_ASKED[route]:
-                value = baseline[segment].get(gate.metric, {}).get("value", math.nan)
-                yield (split, target, segment, gate.metric), share * value
+        for segment in _segments(metrics, split, target):
+            share = asked(segment, route, params)
+            if share is not None:
+                needed = (split, target, segment, gate.metric)
+                yield needed, share * _cell(metrics, gate.baseline, needed).get("value", math.nan)
         if gate.guards.coverage is not None:
             metric = f"coverage@{gate.metric.split('@')[1]}"
             yield (split, target, "all", metric), gate.guards.coverage
@@ -46,8 +57,15 @@ def _cell(metrics: dict[str, Any], candidate: str, needed: Needed) -> dict[str, 
 
 
 def missing(metrics: dict[str, Any], route: str, protocol: str, params: Params) -> list[str]:
-    """Numbers that the guards need and that are not there or not finite, of all competitors."""
-    found = []
+    """Numbers that the guards need and that are not there or not finite, of all competitors, and
+    scripts that a guard names and no case has."""
+    there = {s for case in _cases(metrics, protocol) for s in _segments(metrics, *case)}
+    found = [
+        f"gate.guards.segments names {name}, which no case of {protocol} has (there are "
+        f"{', '.join(sorted(there))})"
+        for name in params.gate.guards.scripts
+        if name not in there
+    ]
     for needed, least in _needed(metrics, route, protocol, params):
         for candidate in params.competitors:
             cell = _cell(metrics, candidate, needed)
@@ -61,21 +79,43 @@ def missing(metrics: dict[str, Any], route: str, protocol: str, params: Params) 
     return found
 
 
-def failures(
+def guarded(
     metrics: dict[str, Any], candidate: str, route: str, protocol: str, params: Params
-) -> list[str]:
-    """The guards that a candidate does not pass, in words.
+) -> list[dict[str, Any]]:
+    """Every number of a candidate that a guard looks at, with the `least` that it asks for."""
+    found = []
+    for needed, least in _needed(metrics, route, protocol, params):
+        split, target, segment, metric = needed
+        cell = _cell(metrics, candidate, needed)
+        found.append(
+            {
+                "split": split,
+                "target": target,
+                "segment": segment,
+                "metric": metric,
+                "value": cell["value"],
+                "high": cell["high"],
+                "least": least,
+            }
+        )
+    return found
+
+
+def failures(found: list[dict[str, Any]]) -> list[str]:
+    """Which numbers of `guarded` do not pass, in words.
 
     A value fails when even the upper end of its interval lies below the least that is allowed, so
     that a handful of people cannot decide.
     """
-    found = []
-    for needed, least in _needed(metrics, route, protocol, params):
-        cell = _cell(metrics, candidate, needed)
-        if cell["high"] < least:
-            split, target, segment, metric = needed
-            found.append(
-                f"{metric} {cell['value']:.4f} (at most {cell['high']:.4f}) on "
-                f"{split}/{target}/{segment} is below the guard's {least:.4f}"
-            )
-    return found
+    return [
+        "{metric} {value:.4f} (at most {high:.4f}) on {split}/{target}/{segment} is below the "
+        "guard's {least:.4f}".format(**one)
+        for one in found
+        if one["high"] < one["least"]
+    ]
+
+
+def held(found: list[dict[str, Any]]) -> str:
+    """The numbers of `guarded` of a candidate that passes, in words; empty where there are none."""
+    line = "{metric} {value:.4f} on {split}/{target}/{segment} (guard: {least:.4f})"
+    return ", ".join(line.format(**one) for one in found)

@@ -18,10 +18,11 @@ from bridgerec.config import Workspace
 from bridgerec.data.dataset import Catalogue, Histories, Split
 from bridgerec.data.stored import read_stored
 from bridgerec.errors import ArtifactError
-from bridgerec.evaluation.metrics import case_metrics
 from bridgerec.evaluation.protocol import evaluate
+from bridgerec.evaluation.segments import Scripts
 from bridgerec.models.base import Candidate, load
 from bridgerec.registry.gate import judged_people, paired_gap
+from bridgerec.registry.live_guards import Answered
 from bridgerec.registry.store import Release
 from bridgerec.runtime import read_json
 
@@ -84,7 +85,8 @@ class AsItStands:
 
 def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
     """Per route: mean, low and high of the new winner's metric minus the live release's, paired
-    over people, and who they are.
+    over people, and who they are; `guarded` has the winner's numbers in the segments that
+    `gate.guards` names, where both answered the same people.
 
     Raises:
         ArtifactError: the release was kept without its judged models, or they cannot be read.
@@ -92,6 +94,8 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
     params, decision = workspace.params, read_json(workspace.reports / "decision.json")
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     per_user = read_stored(workspace.reports / "evaluation" / "per_user.parquet")
+    metrics = read_json(workspace.reports / "evaluation" / "metrics.json")["validation"]
+    scripts = Scripts.of(catalogue)
     found = []
     for route, protocol in (("warm", decision["protocol"]), ("cold_start", "cold_start")):
         new = decision["routes"][route]
@@ -99,7 +103,7 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
         name = release.dossier["champion"]["routes"][route]
         if rows.is_empty():
             continue
-        kept, values = [], []
+        kept, values, guarded = [], [], list[dict[str, Any]]()
         for (split, target), own in rows.group_by(["split", "target"], maintain_order=True):
             rival, folder = _rival(workspace, release, name, str(split), catalogue)
             if target not in rival.old.domains:
@@ -109,12 +113,16 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
                 fair = _unseen(workspace, release, folder, own["user"])
             if fair.any():
                 kept.append(own.filter(pl.Series(fair)))
-                theirs = _values(workspace, rival, str(split), str(target), own["user"])
-                values.append(theirs[fair])
+                theirs = _answered(workspace, rival, str(split), str(target), own["user"])
+                values.append(theirs.values(params)[fair])
+                if fair.all():
+                    cells = metrics[split][new][target]
+                    guarded += theirs.guarded(cells, str(split), route, scripts, params)
         if kept:
             gap = paired_gap(pl.concat(kept), np.concatenate(values), params)
             people = {"people": sum(map(len, kept)), "new": new, "live": name}
-            found.append({"route": route, "metric": params.gate.metric, **people, **gap})
+            told = {"route": route, "metric": params.gate.metric, "guarded": guarded}
+            found.append({**told, **people, **gap})
     return found
 
 
@@ -149,18 +157,17 @@ def _unseen(
     return (names.is_in(hidden.implode()) | ~names.is_in(known.implode())).to_numpy()
 
 
-def _values(
+def _answered(
     workspace: Workspace, rival: AsItStands, split: str, target: str, users: pl.Series
-) -> NDArray[np.float64]:
-    """`gate.metric` of each person, (people,), in the order of `users`."""
-    params = workspace.params
-    cases = Split.read(workspace.prepared, split, rival.new).cases("validation", target)
+) -> Answered:
+    """What the live release does for today's `users` of validation, in their order."""
+    today = Split.read(workspace.prepared, split, rival.new)
+    cases = today.cases("validation", target)
     if cases.users.tolist() != users.to_list():
         raise ArtifactError(
             f"reports/evaluation is of other people than artifacts/prepared ({split}, {target}). "
             "Run the pipeline again."
         )
-    config = params.evaluation
+    config = workspace.params.evaluation
     ranking = evaluate(rival, cases, max(config.ks), config.batch_size, "validation")  # type: ignore[arg-type]
-    metric = case_metrics(ranking.rank, cases.relevant.indptr, config.ks)[params.gate.metric]
-    return np.asarray(metric, dtype=np.float64)
+    return Answered(cases, today.training(), ranking.rank)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from bridgerec.config import Guards, Workspace
 from bridgerec.errors import ArtifactError
 from bridgerec.registry.current import live
+from bridgerec.registry.guards import failures
 from bridgerec.registry.store import Store
 from bridgerec.runtime import BrokenFile, read_json
 
@@ -100,4 +101,9 @@ def _compared(
             f"{current.id}, which is live: {gap['mean']:+.4f} [{gap['low']:+.4f}, "
             f"{gap['high']:+.4f}] {gap['metric']} on {gap['people']:,} people of validation"
         )
+        reasons += [
+            f"refused: {gap['route']}: {gap['new']} against {gap['live']} of {current.id}, which "
+            f"is live: {line}"
+            for line in failures(gap["guarded"])
+        ]
     return reasons, gaps

@@ -11,7 +11,8 @@ const chosen = { place: null, metric: "ndcg@10", segment: "all", against: null }
 
 const places = () => Object.entries(found.test).flatMap(([split, targets]) =>
   Object.keys(targets).map((target) => [`${split} ${target}`, split, target]));
-const segmentName = (segment) => known(`segment_${segment}`, segment.replace(/^from_/, `${t("segment_from")} `));
+const segmentName = (segment) => known(`segment_${segment}`, segment.replace(/^from_/, `${t("segment_from")} `)
+  .replace(/^script_/, `${t("segment_script")} `));
 const splitName = (split) => {
   const [protocol, , percent] = split.split("-");
   return known(`split_${protocol}`, split) + (percent ? ` (${percent} %)` : "");

@@ -79,7 +79,8 @@ export const english = {
   segment_unknown: "no history", segment_from: "also in", segment_target_only: "only in the target",
   segment_head_items: "head items", segment_mid_items: "middle items", segment_tail_items: "tail items",
   segment_cold_items: "new items", segment_history_1_4: "history of 1–4", segment_history_5_9: "history of 5–9",
-  segment_history_10_plus: "history of 10 and more",
+  segment_history_10_plus: "history of 10 and more", segment_script: "titles in",
+  segment_script_latin: "titles in Latin letters", segment_script_chinese_characters: "titles in Chinese",
 
   release_title: "Release", who_answers: "Who answers", whom: "For whom", gate: "Why",
   gate_note: "Judged on validation by {metric}, {protocol} split, against {baseline}.",
@@ -166,7 +167,8 @@ export const chinese = {
   segment_unknown: "没有历史", segment_from: "也在", segment_target_only: "只在目标领域",
   segment_head_items: "热门物品", segment_mid_items: "中部物品", segment_tail_items: "长尾物品",
   segment_cold_items: "新物品", segment_history_1_4: "历史 1–4 件", segment_history_5_9: "历史 5–9 件",
-  segment_history_10_plus: "历史 10 件以上",
+  segment_history_10_plus: "历史 10 件以上", segment_script: "标题文字",
+  segment_script_latin: "拉丁字母标题", segment_script_chinese_characters: "中文标题",
 
   release_title: "发布", who_answers: "由谁作答", whom: "对象", gate: "理由",
   gate_note: "在验证集上按 {metric}（{protocol} 划分）评判，对照 {baseline}。",

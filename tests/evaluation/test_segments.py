@@ -1,0 +1,227 @@
+"""Segments: whom and what they hold, and the scripts of titles from the catalogue to the gate."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from bridgerec.cli.evaluation import leaderboard as shown
+from bridgerec.config import Params
+from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
+from bridgerec.evaluation.protocol import _Judge
+from bridgerec.evaluation.report import headline
+from bridgerec.evaluation.segments import LEAST, Scripts, segments
+from bridgerec.operations.pages import decision_text, leaderboard
+from bridgerec.registry.gate import decide
+from helpers import small_params
+
+PEOPLE, ITEMS = 200, 40  # of each language
+LATIN, CHINESE = "script_latin", "script_chinese_characters"
+
+
+def test_segments_hold_the_people_and_items_that_they_name() -> None:
+    items = pl.DataFrame({"domain": ["a"] * 4 + ["b"] * 4, "item_id": list("stuvwxyz")})
+    catalogue = Catalogue(items.with_columns(title=pl.lit("a title")))
+    cases = Cases(
+        "b",
+        np.arange(4),
+        Histories.of([[4, 5], [0, 4], [1, 2], []]),
+        Histories.of([[6], [5, 7], [4], [4]]),
+    )
+    rows = Histories.of([[4, 4, 4, 4], [5, 5], [6], [0]])
+    training = Training(catalogue, np.arange(4), rows, None)
+    found = segments(cases, training, catalogue, Scripts.of(catalogue))
+    yes, no = True, False
+    assert {s.name: s.relevant.tolist() for s in found} == {
+        "all": [yes] * 5,
+        "warm": [yes, yes, yes, no, no],
+        "history_1_4": [yes, yes, yes, no, no],
+        "cold_start": [no, no, no, yes, no],
+        "target_only": [yes, no, no, no, no],
+        "unknown": [no, no, no, no, yes],
+        "from_a": [no, yes, yes, yes, no],
+        "head_items": [no, no, no, yes, yes],  # item 4: four of seven rows
+        "mid_items": [no, yes, no, no, no],
+        "tail_items": [yes, no, no, no, no],
+        "cold_items": [no, no, yes, no, no],
+    }
+
+
+def two_languages(english: int = ITEMS, chinese: int = ITEMS, people: int = PEOPLE) -> Training:
+    """`left` is English; `right` has items of both languages, English ones first.  Everybody has
+    met one item of `left`; the first item of each language in `right` is the most popular one."""
+    titles = [f"thing {i}" for i in range(10)]
+    titles += [f"story {i}" for i in range(english)]
+    titles += [f"安静的故事 {i} (DVD)" for i in range(chinese)]
+    domains = ["left"] * 10 + ["right"] * (english + chinese)
+    ids = [f"i{n}" for n in range(len(titles))]
+    items = pl.DataFrame({"domain": domains, "item_id": ids, "title": titles})
+    rows = [[0, 10 + (n % 2) * english] for n in range(people)]
+    return Training(Catalogue(items), np.arange(people), Histories.of(rows), None)
+
+
+def asked(training: Training) -> Cases:
+    """Each person wants one item of `right`; the second half wants Chinese ones."""
+    block = training.catalogue.block("right")
+    title = training.catalogue.items["title"][block.start : block.stop]
+    places = np.flatnonzero(title.str.contains("故事").to_numpy()) + block.start
+    others = np.setdiff1d(np.arange(block.start, block.stop), places)
+    n = len(training.users)
+    wanted = [
+        [int((places if u >= n // 2 and len(places) else others)[-1 - u % 10])] for u in range(n)
+    ]
+    return Cases("right", training.users, Histories.of([[0, 10]] * n), Histories.of(wanted))
+
+
+def names(training: Training, cases: Cases) -> set[str]:
+    scripts = Scripts.of(training.catalogue)
+    found = segments(cases, training, training.catalogue, scripts)
+    return {s.name for s in found if s.name.startswith("script_")}
+
+
+def test_each_script_of_a_target_is_a_segment() -> None:
+    training = two_languages()
+    cases = asked(training)
+    scripts = Scripts.of(training.catalogue)
+    found = {s.name: s for s in segments(cases, training, training.catalogue, scripts)}
+    half = np.arange(PEOPLE) < PEOPLE // 2
+    assert found[LATIN].relevant.tolist() == half.tolist()
+    assert found[CHINESE].relevant.tolist() == (~half).tolist()
+    member, begins = found[CHINESE].people(cases.relevant)
+    assert member.tolist() == (~half).tolist()
+    assert begins.tolist() == list(range(PEOPLE // 2 + 1))
+
+
+@pytest.mark.parametrize("chinese", [0, LEAST - 1])
+def test_one_script_or_a_handful_of_items_is_no_segment(chinese: int) -> None:
+    training = two_languages(chinese=chinese)
+    assert names(training, asked(training)) == set()
+
+
+def test_a_script_that_hardly_anybody_is_asked_about_is_no_segment() -> None:
+    enough, few = two_languages(people=2 * LEAST), two_languages(people=2 * LEAST - 2)
+    assert names(enough, asked(enough)) == {LATIN, CHINESE}
+    assert names(few, asked(few)) == set()
+
+
+class Model:
+    """Knows the wanted item of each person; not the Chinese ones where `chinese` is false."""
+
+    def __init__(self, training: Training, cases: Cases, top: int, chinese: bool) -> None:
+        self.catalogue, self.cases, self.top, self.chinese = training.catalogue, cases, top, chinese
+
+    def block(self, target: str) -> slice:
+        return self.catalogue.block(target)
+
+    def cross_score(self, histories: Histories, target: str, users: np.ndarray) -> np.ndarray:
+        block = self.block(target)
+        rng = np.random.default_rng(0)
+        scores = rng.random((len(users), block.stop - block.start), dtype=np.float32)
+        wanted = self.cases.relevant.items[users] - block.start
+        known = (wanted < ITEMS) | self.chinese
+        # `top` others stand above the wanted item
+        scores[np.arange(len(users)), wanted] = np.where(known, 2.0, -1.0)
+        scores[:, 1 : 1 + self.top] += 4
+        return scores
+
+    score = cross_score
+
+
+def judged(**models: Any) -> tuple[dict[str, Any], pl.DataFrame, Params]:
+    """The evaluation of `models` (keywords of `Model`) on validation."""
+    training = two_languages()
+    cases = asked(training)
+    use = {"use": "bridgerec.models.popularity:Popularity"}
+    made = small_params(candidates=list(models), models=dict.fromkeys(models, use),
+                        targets=["right"])  # fmt: skip
+    params = Params.model_validate(made)
+    scripts = Scripts.of(training.catalogue)
+    judge = _Judge(cases, "validation", training, training.catalogue, scripts, params)
+    found = {
+        name: {"right": judge.judge(name, [Model(training, cases, **options)])}  # type: ignore[list-item]
+        for name, options in models.items()
+    }
+    people = {"temporal": {"right": judge.sizes}}
+    metrics = {"validation": {"temporal": found}, "test": {"temporal": found}}
+    return {**metrics, "info": {"people": people}}, judge.per_user("temporal", "validation"), params
+
+
+POPULARITY = {"top": 8, "chinese": True}
+BETTER = {"top": 4, "chinese": True}
+BLIND = {"top": 0, "chinese": False}  # best of all on average, and useless in Chinese
+
+
+def test_who_got_worse_in_chinese_alone_is_refused() -> None:
+    metrics, people, params = judged(popularity=POPULARITY, blind=BLIND)
+    found = decide(metrics, people, params)
+    gap = found.candidates["warm"]["blind"]["against_baseline"]
+    assert gap["low"] > 0  # on average it wins
+    assert (found.winner, found.released) == (None, False)
+    (line,) = [r for r in found.reasons if "passed over" in r]
+    assert f"temporal/right/{CHINESE} is below the guard's" in line
+    assert "blind passed over: ndcg@10 0.0000 (at most 0.0000)" in line
+
+
+def test_who_is_good_in_every_script_wins_and_the_decision_tells_each() -> None:
+    metrics, people, params = judged(popularity=POPULARITY, better=BETTER, blind=BLIND)
+    found = decide(metrics, people, params)
+    assert found.winner == "better"
+    (line,) = [r for r in found.reasons if "better passes the guards" in r]
+    assert all(f"temporal/right/{name} (guard: " in line for name in (LATIN, CHINESE))
+    told = {one["segment"]: one for one in found.candidates["warm"]["better"]["guarded"]}
+    assert told[CHINESE]["value"] > told[CHINESE]["least"] > 0
+    text = decision_text(found.model_dump())
+    assert f"| warm | blind | temporal, right | {CHINESE} | ndcg@10 0.0000 |" in text
+
+
+@pytest.mark.parametrize(
+    ("guards", "winner"),
+    [
+        ({}, "blind"),
+        ({LATIN: 0.5}, "blind"),
+        ({CHINESE: 0.5}, "better"),
+        ({"script_*": 0.5, CHINESE: 0.0}, "blind"),  # what is named by itself counts
+    ],
+)
+def test_scripts_are_guarded_one_by_one_or_all_at_once(
+    guards: dict[str, float], winner: str
+) -> None:
+    metrics, people, params = judged(popularity=POPULARITY, better=BETTER, blind=BLIND)
+    gate = params.gate.model_copy(
+        update={"guards": params.gate.guards.model_copy(update={"segments": guards})}
+    )
+    assert decide(metrics, people, params.model_copy(update={"gate": gate})).winner == winner
+
+
+def test_a_named_script_that_is_nowhere_refuses() -> None:
+    metrics, people, params = judged(popularity=POPULARITY, better=BETTER)
+    guards = params.gate.guards.model_copy(update={"segments": {"script_greek": 0.5}})
+    gate = params.gate.model_copy(update={"guards": guards})
+    found = decide(metrics, people, params.model_copy(update={"gate": gate}))
+    assert found.winner is None
+    assert "names script_greek, which no case of temporal has" in found.reasons[0]
+    assert CHINESE in found.reasons[0]
+
+
+@pytest.mark.parametrize("who", ["better", "popularity"])
+def test_a_script_in_which_somebody_was_not_judged_refuses(who: str) -> None:
+    metrics, people, params = judged(popularity=POPULARITY, better=BETTER)
+    del metrics["validation"]["temporal"][who]["right"][CHINESE]
+    found = decide(metrics, people, params)
+    assert found.winner is None
+    assert any(f"of {who} on temporal/right/{CHINESE}" in r for r in found.reasons)
+
+
+def test_tables_and_words_show_each_script() -> None:
+    metrics, _, _ = judged(popularity=POPULARITY, better=BETTER)
+    cells = metrics["test"]["temporal"]["better"]["right"]
+    value = round(cells[CHINESE]["ndcg@10"]["value"], 4)
+    assert leaderboard(metrics, "ndcg@10")[0][CHINESE] == value
+    console = Console(width=200)
+    with console.capture() as screen:
+        console.print(shown(metrics, "temporal", "right"))
+    assert CHINESE in screen.get()
+    assert f"{value:.4f}" in screen.get()
+    assert f"{CHINESE} {value:.4f}" in headline(metrics, [])
