@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridgerec.progress import PROGRESS, Reached, bar, read_line, track
+from bridgerec.progress import PROGRESS, Reached, bar, reaching, read_line, track
 
 
 def test_lines_tell_how_far_a_loop_is(
@@ -34,5 +34,20 @@ def test_on_a_terminal_it_is_a_bar(
     assert "embedding" in said.err
     assert "40/40" in said.err
     assert "texts/s" in said.err
+    with reaching("backfill", "people") as reach:
+        reach(10, 40)  # by an earlier run
+        reach(25, 40)
+    assert "25/40" in capsys.readouterr().err
     list(track(range(3), "epochs", terminal=False))
     assert capsys.readouterr().err == said.out == ""
+
+
+def test_a_loop_that_knows_its_length_late_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(PROGRESS, "1")
+    with reaching("people") as reach:
+        for done in (10, 30, 40):
+            reach(done, 40)
+    found = [read_line(line) for line in capsys.readouterr().out.splitlines()]
+    assert found == [Reached("people", 30, 40), Reached("people", 40, 40)]

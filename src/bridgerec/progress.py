@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -39,9 +39,15 @@ def read_line(line: str) -> Reached | None:
 
 @contextmanager
 def bar(
-    label: str, total: int, unit: str = "", shown: bool = True, terminal: bool = True
+    label: str,
+    total: int,
+    unit: str = "",
+    shown: bool = True,
+    terminal: bool = True,
+    done: int = 0,
 ) -> Iterator[Callable[[int], None]]:
-    """Gives `advance(n)`, to be called after every n steps of `total`.
+    """Gives `advance(n)`, to be called after every n steps of `total`, `done` of which were made
+    before.
 
     With `unit` the bar tells the speed.  `shown=False`: nothing at all; `terminal=False`: lines
     alone, for a loop that a terminal hears of otherwise.
@@ -49,9 +55,9 @@ def bar(
     if not (shown and total):
         yield lambda _: None
     elif os.environ.get(PROGRESS):
-        yield _Lines(label, total).advance
+        yield _Lines(label, total, done).advance
     elif terminal:
-        with _rich(label, total, unit) as advance:
+        with _rich(label, total, unit, done) as advance:
             yield advance
     else:
         yield lambda _: None
@@ -67,9 +73,28 @@ def track(
             advance(1)
 
 
+@contextmanager
+def reaching(label: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Gives `reach(done, total)`, for a loop that knows its length when it runs; what the first
+    call tells as done was done before."""
+    reached = 0
+    advance: Callable[[int], None] | None = None
+
+    def reach(done: int, total: int) -> None:
+        nonlocal advance, reached
+        if advance is None:
+            advance = shown.enter_context(bar(label, total, unit, done=done))
+        else:
+            advance(done - reached)
+        reached = done
+
+    with ExitStack() as shown:
+        yield reach
+
+
 class _Lines:
-    def __init__(self, label: str, total: int) -> None:
-        self.label, self.total, self.done, self.told = label, total, 0, -EVERY
+    def __init__(self, label: str, total: int, done: int) -> None:
+        self.label, self.total, self.done, self.told = label, total, done, -EVERY
 
     def advance(self, steps: int) -> None:
         self.done += steps
@@ -80,7 +105,7 @@ class _Lines:
 
 
 @contextmanager
-def _rich(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def _rich(label: str, total: int, unit: str, done: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Left
@@ -89,7 +114,7 @@ def _rich(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     if unit:
         columns.append(TextColumn("{task.fields[rate]} " + unit + "/s"))
     with Progress(*columns, Left(), console=Console(stderr=True)) as shown:
-        task = shown.add_task(label, total=total, rate="–")
+        task = shown.add_task(label, total=total, completed=done, rate="–")
 
         def advance(steps: int) -> None:
             speed = shown.tasks[task].speed

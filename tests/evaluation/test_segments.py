@@ -1,24 +1,27 @@
 """Segments: whom and what they hold, and the scripts of titles from the catalogue to the gate."""
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
 
 from bridgerec.cli.evaluation import leaderboard as shown
-from bridgerec.config import Params
 from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
-from bridgerec.evaluation.protocol import _Judge
 from bridgerec.evaluation.report import headline
 from bridgerec.evaluation.segments import LEAST, Scripts, segments
 from bridgerec.operations.pages import decision_text, leaderboard
 from bridgerec.registry.gate import decide
-from helpers import small_params
-
-PEOPLE, ITEMS = 200, 40  # of each language
-LATIN, CHINESE = "script_latin", "script_chinese_characters"
+from languages_world import (
+    BETTER,
+    BLIND,
+    CHINESE,
+    LATIN,
+    PEOPLE,
+    POPULARITY,
+    asked,
+    judged,
+    two_languages,
+)
 
 
 def test_segments_hold_the_people_and_items_that_they_name() -> None:
@@ -47,32 +50,6 @@ def test_segments_hold_the_people_and_items_that_they_name() -> None:
         "tail_items": [yes, no, no, no, no],
         "cold_items": [no, no, yes, no, no],
     }
-
-
-def two_languages(english: int = ITEMS, chinese: int = ITEMS, people: int = PEOPLE) -> Training:
-    """`left` is English; `right` has items of both languages, English ones first.  Everybody has
-    met one item of `left`; the first item of each language in `right` is the most popular one."""
-    titles = [f"thing {i}" for i in range(10)]
-    titles += [f"story {i}" for i in range(english)]
-    titles += [f"安静的故事 {i} (DVD)" for i in range(chinese)]
-    domains = ["left"] * 10 + ["right"] * (english + chinese)
-    ids = [f"i{n}" for n in range(len(titles))]
-    items = pl.DataFrame({"domain": domains, "item_id": ids, "title": titles})
-    rows = [[0, 10 + (n % 2) * english] for n in range(people)]
-    return Training(Catalogue(items), np.arange(people), Histories.of(rows), None)
-
-
-def asked(training: Training) -> Cases:
-    """Each person wants one item of `right`; the second half wants Chinese ones."""
-    block = training.catalogue.block("right")
-    title = training.catalogue.items["title"][block.start : block.stop]
-    places = np.flatnonzero(title.str.contains("故事").to_numpy()) + block.start
-    others = np.setdiff1d(np.arange(block.start, block.stop), places)
-    n = len(training.users)
-    wanted = [
-        [int((places if u >= n // 2 and len(places) else others)[-1 - u % 10])] for u in range(n)
-    ]
-    return Cases("right", training.users, Histories.of([[0, 10]] * n), Histories.of(wanted))
 
 
 def names(training: Training, cases: Cases) -> set[str]:
@@ -104,53 +81,6 @@ def test_a_script_that_hardly_anybody_is_asked_about_is_no_segment() -> None:
     enough, few = two_languages(people=2 * LEAST), two_languages(people=2 * LEAST - 2)
     assert names(enough, asked(enough)) == {LATIN, CHINESE}
     assert names(few, asked(few)) == set()
-
-
-class Model:
-    """Knows the wanted item of each person; not the Chinese ones where `chinese` is false."""
-
-    def __init__(self, training: Training, cases: Cases, top: int, chinese: bool) -> None:
-        self.catalogue, self.cases, self.top, self.chinese = training.catalogue, cases, top, chinese
-
-    def block(self, target: str) -> slice:
-        return self.catalogue.block(target)
-
-    def cross_score(self, histories: Histories, target: str, users: np.ndarray) -> np.ndarray:
-        block = self.block(target)
-        rng = np.random.default_rng(0)
-        scores = rng.random((len(users), block.stop - block.start), dtype=np.float32)
-        wanted = self.cases.relevant.items[users] - block.start
-        known = (wanted < ITEMS) | self.chinese
-        # `top` others stand above the wanted item
-        scores[np.arange(len(users)), wanted] = np.where(known, 2.0, -1.0)
-        scores[:, 1 : 1 + self.top] += 4
-        return scores
-
-    score = cross_score
-
-
-def judged(**models: Any) -> tuple[dict[str, Any], pl.DataFrame, Params]:
-    """The evaluation of `models` (keywords of `Model`) on validation."""
-    training = two_languages()
-    cases = asked(training)
-    use = {"use": "bridgerec.models.popularity:Popularity"}
-    made = small_params(candidates=list(models), models=dict.fromkeys(models, use),
-                        targets=["right"])  # fmt: skip
-    params = Params.model_validate(made)
-    scripts = Scripts.of(training.catalogue)
-    judge = _Judge(cases, "validation", training, training.catalogue, scripts, params)
-    found = {
-        name: {"right": judge.judge(name, [Model(training, cases, **options)])}  # type: ignore[list-item]
-        for name, options in models.items()
-    }
-    people = {"temporal": {"right": judge.sizes}}
-    metrics = {"validation": {"temporal": found}, "test": {"temporal": found}}
-    return {**metrics, "info": {"people": people}}, judge.per_user("temporal", "validation"), params
-
-
-POPULARITY = {"top": 8, "chinese": True}
-BETTER = {"top": 4, "chinese": True}
-BLIND = {"top": 0, "chinese": False}  # best of all on average, and useless in Chinese
 
 
 def test_who_got_worse_in_chinese_alone_is_refused() -> None:

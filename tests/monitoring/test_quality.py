@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bridgerec.monitoring.feedback import Rate
 from bridgerec.monitoring.feedback_log import impressions_and_clicks, read_feedback
 from bridgerec.monitoring.quality import Quality, judge_quality, shadow_items
 from bridgerec.monitoring.traffic import read_traffic
@@ -64,6 +65,26 @@ def test_a_shadow_release_is_judged_by_the_clicks_of_the_main_one(tmp_path: Path
     assert shadow.doubly_robust.low < RATES[7] < shadow.doubly_robust.high
     assert shadow.effective == pytest.approx(1350 / 8, rel=0.2)
     assert "doubly robust" in found.words
+
+
+def test_clicks_are_told_by_the_script_of_titles(tmp_path: Path) -> None:
+    write(tmp_path)
+    traffic, feedback = read_traffic(tmp_path), read_feedback(tmp_path)
+    shown, clicks, _ = impressions_and_clicks(traffic, feedback, INDEX)
+    later = traffic.requests[-1]["time"] + 7200
+
+    def told(script: np.ndarray) -> dict[str, Rate]:
+        found = judge_quality(shown, clicks, 1, later, script=script[shown.item])
+        return {s.name: s.rate for s in found.segments if s.kind == "script"}
+
+    script = np.array(["Latin"] * 4 + ["Chinese characters"] * 3 + [""])
+    found = told(script)
+    assert set(found) == {"Latin", "Chinese characters"}
+    for name, rate in found.items():
+        mine = script[shown.item] == name
+        assert rate.impressions == mine.sum()
+        assert rate.low < RATES[script == name].mean() < rate.high
+    assert told(np.array(["Latin"] * 8)) == {}
 
 
 def test_without_chance_the_shadow_is_not_to_be_believed(tmp_path: Path) -> None:

@@ -41,7 +41,11 @@ def release(served: Workspace) -> Release:
 
 
 def log(traffic: Path, release: str, route: str, count: int, shadow: bool = False) -> None:
-    line = {"release": release, "route": route, **({"shadow": True} if shadow else {})}
+    line = {
+        "time": 1.0, "request_id": "q", "release": release, "route": route, "target": "films",
+        "k": 1, "history": [], "items": ["a"], "scores": [1.0],
+        **({"shadow": True} if shadow else {}),
+    }  # fmt: skip
     with (traffic / "requests.1.jsonl").open("a") as file:
         file.write((json.dumps(line) + "\n") * count)
 

@@ -103,6 +103,29 @@ def test_a_winner_that_is_worse_than_the_live_release_is_refused(
 
 
 @pytest.mark.slow
+def test_a_winner_that_lost_a_segment_of_the_live_release_is_refused(
+    copy: Workspace, first: Release
+) -> None:
+    for gap in against(copy, first):
+        assert all(one["high"] >= one["least"] for one in gap["guarded"])
+        assert "tail_items" in {one["segment"] for one in gap["guarded"]}
+    path = copy.reports / "evaluation" / "metrics.json"
+    metrics = read_json(path)
+    winner = read_json(copy.reports / "decision.json")["winner"]
+    tail = metrics["validation"]["temporal"][winner]["films"]["tail_items"]
+    tail["ndcg@10"] = {"value": 0.0, "low": 0.0, "high": 0.0}
+    write_json(path, metrics)
+    found = judge(copy, None)
+    assert not found.allowed
+    (line,) = [r for r in found.reasons if r.startswith("refused")]
+    assert line.startswith(f"refused: warm: {winner} against ")
+    assert "temporal/films/tail_items is below the guard's" in line
+    del metrics["validation"]["temporal"][winner]["films"]["tail_items"]
+    write_json(path, metrics)
+    assert "cannot be compared" in judge(copy, None).reasons[-1]
+
+
+@pytest.mark.slow
 def test_after_the_data_changed_cold_start_counts_only_who_was_hidden_then(
     copy: Workspace, first: Release
 ) -> None:

@@ -85,6 +85,8 @@ def test_the_page_tells_the_numbers_and_needs_nothing_else(tmp_path: Path) -> No
                   "&lt;script&gt;bad()", "stage train &lt;x&gt; (7)", "1 of 5 planned processes",
                   "0 of 1,234 accepted events were lost", "Started again: brave-fox"):  # fmt: skip
         assert words in page
+    acts = page.split('<table class="words">')[1].split("</table>")[0]
+    assert acts.index("<th>what</th>") < acts.index("<td>1 &lt; 2 &amp; so on</td>")
     assert "<script" not in page
     assert "http" not in page
     assert page.count("<svg") == 2

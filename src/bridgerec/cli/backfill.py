@@ -35,24 +35,9 @@ def backfill(
 
     A run that was killed goes on where it stopped.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
     from bridgerec.operations.backfill import Wanted, read_users
     from bridgerec.operations.backfill import backfill as run
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed or 0:,.0f} people/s")
+    from bridgerec.progress import reaching
 
     wanted = Wanted(
         users=None if users is None else read_users(users),
@@ -62,15 +47,8 @@ def backfill(
         packaged=packaged,
         chunk=chunk,
     )
-    columns = (TextColumn("backfill"), BarColumn(), MofNCompleteColumn(), Rate(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("backfill", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(shown, completed=done, total=total)
-
-        workspace = Workspace.open(directory)
+    workspace = Workspace.open(directory)
+    with reaching("backfill", "people") as progress:
         manifest = run(workspace, wanted, progress)
     if json:
         typer.echo(json_module.dumps(manifest, indent=2, sort_keys=True))

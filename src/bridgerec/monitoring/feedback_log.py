@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from bridgerec.monitoring.feedback import Clicks, Impressions
+from bridgerec.monitoring.log_files import LogFiles
 from bridgerec.monitoring.traffic import Traffic
 
 KEYS = ("time", "request_id", "kind", "domain", "item_id")
@@ -34,21 +35,19 @@ class Feedback:
 
 def read_feedback(folder: Path) -> Feedback:
     """Every reaction under `folder`; no file is no feedback."""
-    files = sorted(folder.glob("feedback.*.jsonl"))
-    lines, broken = [], 0
-    for path in files:
-        for raw in path.read_bytes().splitlines():
-            if not raw.strip():
-                continue
-            try:
-                line = orjson.loads(raw)
-            except orjson.JSONDecodeError:
-                line = None
-            if _good(line):
-                lines.append(line)
-            else:
-                broken += 1
-    return Feedback(sorted(lines, key=lambda x: x["time"]), len(files), broken)
+    log = LogFiles(folder, "feedback")
+    lines, broken, files = [], 0, len(log.files)
+    for raw in log.new():
+        try:
+            line = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            line = None
+        if _good(line):
+            lines.append(line)
+        else:
+            broken += 1
+    broken += log.unfinished
+    return Feedback(sorted(lines, key=lambda x: x["time"]), files, broken)
 
 
 def _good(line: Any) -> bool:

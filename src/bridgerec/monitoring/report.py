@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 
 from bridgerec.config import Workspace
+from bridgerec.data.dataset import Catalogue
 from bridgerec.data.stored import read_stored
 from bridgerec.data.vectors import read_vectors
 from bridgerec.errors import DataError
+from bridgerec.evaluation.segments import Scripts
 from bridgerec.monitoring import probe
 from bridgerec.monitoring.alerts import send
 from bridgerec.monitoring.answers import popularity_percentiles, read_answers
@@ -80,7 +82,7 @@ def monitor(workspace: Workspace, out: Path) -> dict[str, Any]:
         alpha, params.seed,
     )  # fmt: skip
     tables = table_drift(workspace, items, _last_columns(out), alpha)
-    quality = _quality(workspace, traffic, index)
+    quality = _quality(workspace, traffic, items, index)
     columns, snapshot = compare_columns(reference, current, alpha, out / "evidently.html")
     drifted = [c["column"] for c in columns if c["drift"]]
     alarms = {
@@ -124,18 +126,22 @@ def _last_columns(out: Path) -> dict[str, dict[str, str]] | None:
 
 
 def _quality(
-    workspace: Workspace, traffic: Traffic, index: dict[tuple[str, str], int]
+    workspace: Workspace,
+    traffic: Traffic,
+    items: pl.DataFrame,
+    index: dict[tuple[str, str], int],
 ) -> Quality | None:
     feedback = read_feedback(workspace.traffic)
     if not feedback.lines:
         return None
     params = workspace.params
     shown, clicks, names = impressions_and_clicks(traffic, feedback, index)
+    scripts = Scripts.of(Catalogue(items))
     now = max(traffic.requests[-1]["time"], feedback.lines[-1]["time"])
     return judge_quality(
         shown, clicks, params.monitoring.click_window_hours, now,
         shadow_items(traffic, shown, names, index),
-        seed=params.seed,
+        script=np.array(scripts.names)[scripts.number[shown.item]], seed=params.seed,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from bridgerec.errors import DataError
+from bridgerec.monitoring.log_files import LogFiles
 
 KEYS = ("time", "request_id", "release", "route", "target", "k", "history", "items", "scores")
 
@@ -53,33 +54,29 @@ def read_traffic(folder: Path) -> Traffic:
     Raises:
         DataError: there is no log file.
     """
-    files = sorted(folder.glob("requests.*.jsonl"))
+    log = LogFiles(folder, "requests")
+    files = len(log.files)
     if not files:
         raise DataError(
             f"{folder} holds no traffic log (requests.*.jsonl). Serve with `bridgerec serve` and "
             "`service.traffic_log: true`, and ask for recommendations first."
         )
     requests: list[dict[str, Any]] = []
-    truncated = broken = 0
-    for path in files:
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines):
-            if not line.strip():
-                continue
-            request = _parse(line)
-            if request is not None:
-                requests.append(request)
-            elif number == len(lines) - 1:
-                truncated += 1
-            else:
-                broken += 1
+    broken = 0
+    for line in log.new():
+        request = read_answer(line)
+        if request is None:
+            broken += 1
+        else:
+            requests.append(request)
     requests.sort(key=lambda r: r["time"])
     shown = [r for r in requests if not r.get("shadow")]
     shadows = [r for r in requests if r.get("shadow")]
-    return Traffic(shown, len(files), truncated, broken, shadows)
+    return Traffic(shown, files, log.unfinished, broken, shadows)
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def read_answer(line: bytes) -> dict[str, Any] | None:
+    """What a line of the log tells; None where it is damaged."""
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -4,7 +4,6 @@ The running service follows the control file of a second release (`serving.canar
 workers write into the traffic log tells how the new one does.
 """
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ import httpx
 
 from bridgerec.config import Canary, Workspace
 from bridgerec.errors import ConfigError
+from bridgerec.monitoring.log_files import LogFiles
+from bridgerec.monitoring.traffic import read_answer
 from bridgerec.operations.state import read_state
 from bridgerec.registry.store import Release
 from bridgerec.serving.canary.plan import Plan, read_plan, write_plan
@@ -58,7 +59,8 @@ def try_on_some(workspace: Workspace, release: Release) -> Tried | None:
     state = read_state(workspace)
     if wanted is None or not state.alive("service") or _of_a_person(control):
         return None
-    answers = _Answers(workspace.traffic)
+    log = LogFiles(workspace.traffic, "requests")
+    log.skip()
     plan = Plan(
         bento=str(release.bento.resolve()),
         weight=wanted.weight,
@@ -66,7 +68,7 @@ def try_on_some(workspace: Workspace, release: Release) -> Tried | None:
     )
     try:
         write_plan(control, plan)
-        found = _watch(release.id, state.parts["service"].url, control, answers, wanted)
+        found = _watch(release.id, state.parts["service"].url, control, log, wanted)
     except BaseException:
         control.unlink(missing_ok=True)
         raise
@@ -83,12 +85,12 @@ def _of_a_person(control: Path) -> bool:
     return True
 
 
-def _watch(release: str, url: str, control: Path, answers: "_Answers", wanted: Canary) -> Tried:
+def _watch(release: str, url: str, control: Path, log: LogFiles, wanted: Canary) -> Tried:
     began, seen = time.monotonic(), _Seen()
     while True:
         time.sleep(POLL)
-        for line in answers.new():
-            seen.count(line, release)
+        for line in log.new():
+            seen.count(read_answer(line), release)
         spent = time.monotonic() - began
         over = seen.answered >= wanted.answers or spent >= wanted.seconds
         reason = _switched_off(control) or seen.too_many(wanted.fallbacks)
@@ -121,7 +123,10 @@ class _Seen:
     def __init__(self) -> None:
         self.answered = self.fallbacks = self.others = self.usual = 0
 
-    def count(self, line: dict[str, Any], release: str) -> None:
+    def count(self, line: dict[str, Any] | None, release: str) -> None:
+        """Count a line of the log, unless it is damaged or nobody was shown it."""
+        if line is None or line.get("shadow"):
+            return
         fallback = line["route"] == "fallback"
         if line["release"] == release:
             self.answered += 1
@@ -141,27 +146,3 @@ class _Seen:
             f"{self.fallbacks} of its {self.answered} answers came from its baseline "
             f"({own:.0%}; {usual:.0%} of the others')"
         )
-
-
-class _Answers:
-    """The lines that are added to a traffic log from now on, but for those shown to nobody."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.read = {path: path.stat().st_size for path in self._files()}
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("requests.*.jsonl"))
-
-    def new(self) -> list[dict[str, Any]]:
-        found = []
-        for path in self._files():
-            with path.open("rb") as file:
-                file.seek(self.read.get(path, 0))
-                whole = file.read()
-            whole = whole[: whole.rfind(b"\n") + 1]  # a line may still be on its way
-            self.read[path] = self.read.get(path, 0) + len(whole)
-            for line in whole.splitlines():
-                with suppress(ValueError):
-                    found.append(json.loads(line))
-        return [line for line in found if not line.get("shadow")]

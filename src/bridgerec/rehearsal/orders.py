@@ -14,6 +14,7 @@ OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LOG_LINES = 20
 PATIENCE = 30.0  # seconds for one question
 BUSY = 120.0  # seconds
+LONG = 3600.0  # seconds that a flow may take on a machine that is busy
 Say = Callable[[str], None]
 
 

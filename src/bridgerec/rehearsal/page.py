@@ -34,7 +34,8 @@ def write_page(path: Path, story: Story) -> None:
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>BridgeRec · rehearsal</title>\n<style>{style}td {{ white-space: normal; "
-            "vertical-align: top; } td:first-child { white-space: nowrap; }</style>\n"
+            "vertical-align: top; } td:first-child { white-space: nowrap; }\n"
+            "table.words th:last-child, table.words td:last-child { text-align: left; }</style>\n"
             f"<main>\n{''.join(part for part in body if part)}\n</main>\n</html>\n",
             encoding="utf-8",
         )
@@ -124,10 +125,10 @@ def _quality(story: Story) -> str:
 def _acts(story: Story) -> str:
     rows = [
         (say(a.name), span(a.began), span(a.seconds), "" if a.day is None else str(a.day + 1),
-         f'<span style="display:block;text-align:left">{say(a.words)}</span>')
+         say(a.words))
         for a in story.acts
     ]  # fmt: skip
-    return _table(("act", "began", "took", "day", "what"), rows)
+    return _table(("act", "began", "took", "day", "what"), rows, kind="words")
 
 
 def _kills(story: Story) -> str:
@@ -202,10 +203,11 @@ def _list(lines: Iterable[str]) -> str:
     return f"<ul>{found}</ul>" if found else ""
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "numbers") -> str:
+    """`kind` words: the last column is text."""
     top = "".join(f"<th>{name}</th>" for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{top}</tr>{body}</table>"
+    return f'<table class="{kind}"><tr>{top}</tr>{body}</table>'
 
 
 def _counts(found: dict[str, Any]) -> str:

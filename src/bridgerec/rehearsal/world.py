@@ -6,6 +6,8 @@ from contextlib import contextmanager, suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import polars as pl
+
 from bridgerec.config import Workspace
 from bridgerec.errors import BridgeRecError, ConfigError
 from bridgerec.operations.deploy import write_flows
@@ -99,6 +101,17 @@ def branch(source: Path, to: Path) -> Workspace:
 
     shutil.copytree(source, to, ignore=ignored, symlinks=True)
     return Workspace.open(to)
+
+
+def tables(living: Workspace) -> dict[str, pl.DataFrame]:
+    """Who met what in every domain, `user_id` and `item_id`."""
+    from bridgerec.data.readers import collect, read_interactions
+
+    found = {}
+    for name, domain in living.params.data.domains.items():
+        rows = read_interactions(living, name, domain, ("user_id", "item_id"))
+        found[name] = collect(rows, living.table(domain.interactions))
+    return found
 
 
 def dvc(root: Path, *words: str, say: Say = lambda _: None) -> None:

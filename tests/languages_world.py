@@ -1,0 +1,88 @@
+"""A target with items of two languages, and models that know some of them."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bridgerec.config import Params
+from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
+from bridgerec.evaluation.protocol import _Judge
+from bridgerec.evaluation.segments import Scripts
+from helpers import small_params
+
+PEOPLE, ITEMS = 200, 40  # of each language
+LATIN, CHINESE = "script_latin", "script_chinese_characters"
+
+
+def two_languages(english: int = ITEMS, chinese: int = ITEMS, people: int = PEOPLE) -> Training:
+    """`left` is English; `right` has items of both languages, English ones first.  Everybody has
+    met one item of `left`; the first item of each language in `right` is the most popular one."""
+    titles = [f"thing {i}" for i in range(10)]
+    titles += [f"story {i}" for i in range(english)]
+    titles += [f"安静的故事 {i} (DVD)" for i in range(chinese)]
+    domains = ["left"] * 10 + ["right"] * (english + chinese)
+    ids = [f"i{n}" for n in range(len(titles))]
+    items = pl.DataFrame({"domain": domains, "item_id": ids, "title": titles})
+    rows = [[0, 10 + (n % 2) * english] for n in range(people)]
+    return Training(Catalogue(items), np.arange(people), Histories.of(rows), None)
+
+
+def asked(training: Training) -> Cases:
+    """Each person wants one item of `right`; the second half wants Chinese ones."""
+    block = training.catalogue.block("right")
+    title = training.catalogue.items["title"][block.start : block.stop]
+    places = np.flatnonzero(title.str.contains("故事").to_numpy()) + block.start
+    others = np.setdiff1d(np.arange(block.start, block.stop), places)
+    n = len(training.users)
+    wanted = [
+        [int((places if u >= n // 2 and len(places) else others)[-1 - u % 10])] for u in range(n)
+    ]
+    return Cases("right", training.users, Histories.of([[0, 10]] * n), Histories.of(wanted))
+
+
+class Model:
+    """Knows the wanted item of each person; not the Chinese ones where `chinese` is false."""
+
+    def __init__(self, training: Training, cases: Cases, top: int, chinese: bool) -> None:
+        self.catalogue, self.cases, self.top, self.chinese = training.catalogue, cases, top, chinese
+
+    def block(self, target: str) -> slice:
+        return self.catalogue.block(target)
+
+    def cross_score(self, histories: Histories, target: str, users: np.ndarray) -> np.ndarray:
+        block = self.block(target)
+        rng = np.random.default_rng(0)
+        scores = rng.random((len(users), block.stop - block.start), dtype=np.float32)
+        wanted = self.cases.relevant.items[users] - block.start
+        known = (wanted < ITEMS) | self.chinese
+        # `top` others stand above the wanted item
+        scores[np.arange(len(users)), wanted] = np.where(known, 2.0, -1.0)
+        scores[:, 1 : 1 + self.top] += 4
+        return scores
+
+    score = cross_score
+
+
+def judged(**models: Any) -> tuple[dict[str, Any], pl.DataFrame, Params]:
+    """The evaluation of `models` (keywords of `Model`) on validation."""
+    training = two_languages()
+    cases = asked(training)
+    use = {"use": "bridgerec.models.popularity:Popularity"}
+    made = small_params(candidates=list(models), models=dict.fromkeys(models, use),
+                        targets=["right"])  # fmt: skip
+    params = Params.model_validate(made)
+    scripts = Scripts.of(training.catalogue)
+    judge = _Judge(cases, "validation", training, training.catalogue, scripts, params)
+    found = {
+        name: {"right": judge.judge(name, [Model(training, cases, **options)])}  # type: ignore[list-item]
+        for name, options in models.items()
+    }
+    people = {"temporal": {"right": judge.sizes}}
+    metrics = {"validation": {"temporal": found}, "test": {"temporal": found}}
+    return {**metrics, "info": {"people": people}}, judge.per_user("temporal", "validation"), params
+
+
+POPULARITY = {"top": 8, "chinese": True}
+BETTER = {"top": 4, "chinese": True}
+BLIND = {"top": 0, "chinese": False}  # best of all on average, and useless in Chinese
