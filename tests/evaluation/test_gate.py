@@ -58,15 +58,29 @@ def test_each_route_gets_the_best_that_beats_the_baseline() -> None:
     assert (found.winner, found.released) == ("better", True)
     assert found.routes == {"warm": "better", "cold_start": "good", "unknown": "popularity"}
     assert found.reasons[0].startswith("warm: better has the best validation ndcg@10")
-    assert found.reasons[1].startswith("cold_start: good has the best")
+    assert found.reasons[2].startswith("cold_start: good has the best")
     assert found.candidates["cold_start"]["good"]["against_baseline"]["low"] > 0
+
+
+def test_the_decision_tells_how_sure_the_lead_over_each_other_candidate_is() -> None:
+    values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
+    found = decide(*world(values, values), params())
+    against = found.candidates["warm"]["better"]["against"]
+    assert set(against) == {"popularity", "good"}
+    assert against["good"]["low"] == pytest.approx(0.1)  # the same noise
+    assert found.reasons[1] == "warm: better is surely better than 1 of 1 others"
+    values = {"popularity": 0.1, "good": 0.2, "better": 0.2001}
+    wide = pl.when(pl.col("candidate") == "good").then(pl.col("user") % 2 * 0.1 - 0.05).otherwise(0)
+    metrics, people = world(values, values)
+    people = people.with_columns(pl.col("ndcg@10") + wide)
+    assert decide(metrics, people, params()).reasons[1].endswith("0 of 1 others; level with good")
 
 
 def test_cold_start_people_get_the_baseline_when_nothing_beats_it() -> None:
     cold = {"popularity": 0.1, "good": 0.05, "better": 0.1001}
     found = decide(*world({"popularity": 0.1, "good": 0.2, "better": 0.3}, cold), params())
     assert found.routes["cold_start"] == "popularity"
-    assert "better passed over" in found.reasons[1]
+    assert "better passed over" in found.reasons[2]
 
 
 def test_the_winner_answers_cold_start_people_when_that_was_not_evaluated() -> None:

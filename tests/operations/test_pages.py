@@ -40,14 +40,15 @@ def test_the_decision_says_who_why_and_by_how_much() -> None:
         "released": True, "winner": "two", "routes": {"warm": "two"}, "metric": "mrr@5",
         "baseline": "one", "reasons": ["it is best"],
         "candidates": {"warm": {"one": {"value": 0.1}, "two": {"value": 0.12,
-                                                              "against_baseline": gap}}},
+                                                              "against_baseline": gap,
+                                                              "against": {"one": gap}}}},
     }  # fmt: skip
     lines = decision_text(decision).splitlines()
     assert lines[0] == "# two may be released"
     assert "- it is best" in lines
     assert lines[-2:] == [
-        "| warm | two ✓ | 0.1200 | +0.0200 (+0.0100 to +0.0300) |",
-        "| warm | one | 0.1000 | – |",
+        "| warm | two ✓ | 0.1200 | +0.0200 (+0.0100 to +0.0300) | – |",
+        "| warm | one | 0.1000 | – | +0.0200 (+0.0100 to +0.0300) |",
     ]
     assert decision_text({"released": False}).startswith("# Nothing may be released")
 

@@ -53,7 +53,8 @@ def decision_text(decision: dict[str, Any]) -> str:
     lines += [f"- {reason}" for reason in decision.get("reasons", [])]
     rows = [
         f"| {route} | {name}{' ✓' * (routes.get(route) == name)} | {_figure(found.get('value'))} | "
-        f"{_gap(found)} |"
+        f"{_gap(found.get('against_baseline'))} | "
+        f"{_gap(candidates.get(routes.get(route), {}).get('against', {}).get(name))} |"
         for route, candidates in decision.get("candidates", {}).items()
         for name, found in sorted(
             candidates.items(), key=lambda pair: -(pair[1].get("value") or 0.0)
@@ -61,8 +62,9 @@ def decision_text(decision: dict[str, Any]) -> str:
     ]
     if rows:
         against = f"against {decision.get('baseline')}"
-        head = f"| people | candidate | {decision.get('metric')}, validation | {against} |"
-        lines += ["", head, "| --- | --- | --- | --- |", *rows]
+        head = f"| people | candidate | {decision.get('metric')}, validation | {against} "
+        head += "| the chosen one against it |"
+        lines += ["", head, "| --- | --- | --- | --- | --- |", *rows]
     guarded = [
         f"| {route} | {name}{' ✓' * (routes.get(route) == name)} | {one['split']}, {one['target']} "
         f"| {one['segment']} | {one['metric']} {one['value']:.4f} | {one['high']:.4f} "
@@ -81,8 +83,7 @@ def _figure(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, int | float) else "–"
 
 
-def _gap(found: dict[str, Any]) -> str:
-    gap = found.get("against_baseline")
+def _gap(gap: dict[str, float] | None) -> str:
     if gap is None:
         return "–"
     return f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"

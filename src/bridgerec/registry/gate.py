@@ -33,7 +33,7 @@ class Decision(BaseModel):
 
     `candidates` holds, per route and candidate, the validation value (mean over `cases`) and,
     for those that were examined, the paired interval against the baseline and every number that a
-    guard looked at (`guarded`).
+    guard looked at (`guarded`); who is chosen has the intervals against all others (`against`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -152,7 +152,7 @@ def _best(
         if name == gate.baseline:
             reasons.append(f"{name} ({means[name]:.4f}) is the baseline; nothing better is left")
             break
-        gap = _gap(per_user, name, protocol, params)
+        gap = _gaps(per_user, name, [gate.baseline], protocol, params)[gate.baseline]
         table[name] |= {"against_baseline": gap, "guarded": guarded[name]}
         text = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
         if lost := guards.failures(guarded[name]):
@@ -165,16 +165,34 @@ def _best(
             )
             if guarded[name]:
                 reasons.append(f"{name} passes the guards: {guards.held(guarded[name])}")
+            others = [c for c in params.competitors if c not in (name, gate.baseline)]
+            gaps = _gaps(per_user, name, others, protocol, params)
+            table[name]["against"] = {gate.baseline: gap, **gaps}
+            if gaps:
+                reasons.append(f"{name} is {_standing(gaps)}")
             return name, reasons, table
         else:
             reasons.append(f"{name} passed over: {text} against {gate.baseline} includes zero")
     return None, reasons, table
 
 
-def _gap(per_user: pl.DataFrame, name: str, protocol: str, params: Params) -> dict[str, float]:
+def _gaps(
+    per_user: pl.DataFrame, name: str, others: list[str], protocol: str, params: Params
+) -> dict[str, dict[str, float]]:
+    """The paired interval of `name` against each of `others`."""
     rows = judged_people(per_user, protocol)
-    one, other = (rows.filter(pl.col("candidate") == c) for c in (name, params.gate.baseline))
-    return paired_gap(one, other[params.gate.metric].to_numpy(), params)
+    values = {c: rows.filter(pl.col("candidate") == c) for c in (name, *others)}
+    metric = params.gate.metric
+    return paired_gaps(values[name], {c: values[c][metric].to_numpy() for c in others}, params)
+
+
+def _standing(gaps: dict[str, dict[str, float]]) -> str:
+    """How sure the lead over the others is, in words."""
+    level = [c for c, gap in gaps.items() if gap["low"] <= 0 <= gap["high"]]
+    behind = [c for c, gap in gaps.items() if gap["high"] < 0]
+    text = f"surely better than {len(gaps) - len(level) - len(behind)} of {len(gaps)} others"
+    text += f"; level with {', '.join(level)}" if level else ""
+    return text + (f"; behind {', '.join(behind)}" if behind else "")
 
 
 def judged_people(per_user: pl.DataFrame, protocol: str) -> pl.DataFrame:
@@ -184,8 +202,10 @@ def judged_people(per_user: pl.DataFrame, protocol: str) -> pl.DataFrame:
     ).sort("split", "target", "user")
 
 
-def paired_gap(one: pl.DataFrame, other: NDArray[np.float64], params: Params) -> dict[str, float]:
-    """Mean and interval of `gate.metric` in `one` minus `other` (rows of the same people).
+def paired_gaps(
+    one: pl.DataFrame, others: dict[str, NDArray[np.float64]], params: Params
+) -> dict[str, dict[str, float]]:
+    """Mean and interval of `gate.metric` in `one` minus each of `others` (rows of the same people).
 
     Each case (split and target) weighs the same, however many people it has.
     """
@@ -196,8 +216,9 @@ def paired_gap(one: pl.DataFrame, other: NDArray[np.float64], params: Params) ->
     bootstrap = Bootstrap(
         len(one), params.evaluation.bootstrap, params.evaluation.confidence, params.seed
     )
-    found = bootstrap.difference(one[params.gate.metric].to_numpy() * scale, other * scale)
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+    own = one[params.gate.metric].to_numpy() * scale
+    found = {name: bootstrap.difference(own, other * scale) for name, other in others.items()}
+    return {name: {"mean": f.mean, "low": f.low, "high": f.high} for name, f in found.items()}
 
 
 def _unpaired(per_user: pl.DataFrame, protocol: str, params: Params) -> list[str]:

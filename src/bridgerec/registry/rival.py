@@ -21,7 +21,7 @@ from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.protocol import evaluate
 from bridgerec.evaluation.segments import Scripts
 from bridgerec.models.base import Candidate, load
-from bridgerec.registry.gate import judged_people, paired_gap
+from bridgerec.registry.gate import judged_people, paired_gaps
 from bridgerec.registry.live_guards import Answered
 from bridgerec.registry.store import Release
 from bridgerec.runtime import read_json
@@ -119,7 +119,7 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
                     cells = metrics[split][new][target]
                     guarded += theirs.guarded(cells, str(split), route, scripts, params)
         if kept:
-            gap = paired_gap(pl.concat(kept), np.concatenate(values), params)
+            gap = paired_gaps(pl.concat(kept), {name: np.concatenate(values)}, params)[name]
             people = {"people": sum(map(len, kept)), "new": new, "live": name}
             told = {"route": route, "metric": params.gate.metric, "guarded": guarded}
             found.append({**told, **people, **gap})
