@@ -68,7 +68,7 @@ def test_the_decision_tells_how_sure_the_lead_over_each_other_candidate_is() -> 
     against = found.candidates["warm"]["better"]["against"]
     assert set(against) == {"popularity", "good"}
     assert against["good"]["low"] == pytest.approx(0.1)  # the same noise
-    assert found.reasons[1] == "warm: better is surely better than 1 of 1 others"
+    assert found.reasons[1] == "warm: better is surely better than every other candidate"
     values = {"popularity": 0.1, "good": 0.2, "better": 0.2001}
     wide = pl.when(pl.col("candidate") == "good").then(pl.col("user") % 2 * 0.1 - 0.05).otherwise(0)
     metrics, people = world(values, values)

@@ -190,6 +190,8 @@ def _standing(gaps: dict[str, dict[str, float]]) -> str:
     """How sure the lead over the others is, in words."""
     level = [c for c, gap in gaps.items() if gap["low"] <= 0 <= gap["high"]]
     behind = [c for c, gap in gaps.items() if gap["high"] < 0]
+    if not level + behind:
+        return "surely better than every other candidate"
     text = f"surely better than {len(gaps) - len(level) - len(behind)} of {len(gaps)} others"
     text += f"; level with {', '.join(level)}" if level else ""
     return text + (f"; behind {', '.join(behind)}" if behind else "")
