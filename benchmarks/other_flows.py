@@ -1,6 +1,6 @@
 """What the flows release, monitoring, backfill and retraining cost beside plain commands.
 
-    python benchmarks/other_flows.py WORKSPACE [--runs 3]
+    python benchmarks/other_flows.py WORKSPACE [--runs 3] [--only FLOW ...]
 
 WORKSPACE is one whose pipeline has run; everything happens in a copy.  Both doors are opened in
 turn, on one Prefect server that runs already; each is a process of its own.  Plain are `bridgerec
@@ -68,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, server(Path(home)) as around:
         root = Path(home) / "workspace"
@@ -94,6 +95,8 @@ def main() -> None:
 
         print("| flow | plain, s | flow, s | more, s |\n| --- | --- | --- | --- |")
         for name, commands in plain.items():
+            if options.only and name not in options.only:
+                continue
             through = [*python, FLOW.format(name=name, root=str(root))]
             anew = root / ("artifacts/backfill" if name == "backfill" else "releases")
             seconds(through, root, around)  # the first time of both the flow and the server
