@@ -73,7 +73,7 @@ def test_the_decision_tells_how_sure_the_lead_over_each_other_candidate_is() -> 
     wide = pl.when(pl.col("candidate") == "good").then(pl.col("user") % 2 * 0.1 - 0.05).otherwise(0)
     metrics, people = world(values, values)
     people = people.with_columns(pl.col("ndcg@10") + wide)
-    assert decide(metrics, people, params()).reasons[1].endswith("0 of 1 others; level with good")
+    assert decide(metrics, people, params()).reasons[1] == "warm: better is level with good"
 
 
 def test_cold_start_people_get_the_baseline_when_nothing_beats_it() -> None:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from bridgerec.cli.evaluation import leaderboard as shown
+from bridgerec.cli.evaluation import by_title
 from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
 from bridgerec.evaluation.report import headline
 from bridgerec.evaluation.segments import LEAST, Scripts, segments
@@ -149,9 +149,11 @@ def test_tables_and_words_show_each_script() -> None:
     cells = metrics["test"]["temporal"]["better"]["right"]
     value = round(cells[CHINESE]["ndcg@10"]["value"], 4)
     assert leaderboard(metrics, "ndcg@10")[0][CHINESE] == value
-    console = Console(width=200)
+    assert f"{CHINESE} {value:.4f}" in headline(metrics, [])
+    console = Console(width=80)
     with console.capture() as screen:
-        console.print(shown(metrics, "temporal", "right"))
+        console.print(by_title(metrics, "temporal", "right"))
     assert CHINESE in screen.get()
     assert f"{value:.4f}" in screen.get()
-    assert f"{CHINESE} {value:.4f}" in headline(metrics, [])
+    del cells[CHINESE], cells[LATIN], metrics["test"]["temporal"]["popularity"]
+    assert by_title(metrics, "temporal", "right") is None

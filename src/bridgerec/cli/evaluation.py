@@ -5,16 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from bridgerec.cli.options import HERE, Debug, Directory
-from bridgerec.config import SCRIPT, Workspace
+from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError
 
 
 def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
-    """A rich table of the test results of one split and target, best NDCG@10 first; where titles
-    are of several scripts, NDCG@10 of each, too."""
+    """A rich table of the test results of one split and target, best NDCG@10 first."""
     from rich.table import Table
-
-    from bridgerec.evaluation.segments import by_script
 
     names = ("ndcg@10", "recall@10", "precision@10", "f1@10", "hr@10")
     table = Table(title=f"{split} → {target} (test, full ranking)", title_justify="left")
@@ -22,23 +19,48 @@ def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
     for name in names:
         table.add_column(name, justify="right")
     rows = {
-        candidate: {**targets[target]["all"], **by_script(targets[target], names[0])}
+        candidate: targets[target]["all"]
         for candidate, targets in metrics["test"][split].items()
         if "all" in targets.get(target, {})
     }
-    scripts = sorted({name for found in rows.values() for name in found if name.startswith(SCRIPT)})
-    for name in scripts:
-        table.add_column(f"{names[0]} {name}", justify="right")
     for candidate, found in sorted(rows.items(), key=lambda r: -r[1]["ndcg@10"]["value"]):
         cells = []
-        for i, name in enumerate((*names, *scripts)):
+        for i, name in enumerate(names):
             cell = found.get(name)
-            text = "–" if cell is None else f"{cell['value']:.4f}"
-            if i == 0 and cell is not None:
-                text += f" [dim]{cell['low']:.4f}–{cell['high']:.4f}[/]"
-            cells.append(text)
+            if cell is None:
+                cells.append("–")
+            else:
+                cells.append(_interval(cell) if i == 0 else f"{cell['value']:.4f}")
         table.add_row(candidate, *cells)
     return table
+
+
+def by_title(metrics: dict[str, Any], split: str, target: str) -> Any:
+    """A rich table of NDCG@10 by the script of titles, on the same part; None where the target has
+    one script alone."""
+    from rich.table import Table
+
+    from bridgerec.evaluation.segments import by_script
+
+    rows = {
+        candidate: by_script(targets.get(target, {}), "ndcg@10")
+        for candidate, targets in metrics["test"][split].items()
+    }
+    names = sorted({name for cells in rows.values() for name in cells})
+    if not names:
+        return None
+    table = Table(title="ndcg@10 by the script of titles", title_justify="left")
+    table.add_column("candidate")
+    for name in names:
+        table.add_column(name, justify="right")
+    for candidate, cells in rows.items():
+        told = [cells.get(name) for name in names]
+        table.add_row(candidate, *("–" if c is None else _interval(c) for c in told))
+    return table
+
+
+def _interval(cell: dict[str, float]) -> str:
+    return f"{cell['value']:.4f} [dim]{cell['low']:.4f}–{cell['high']:.4f}[/]"
 
 
 def show(workspace: Workspace) -> None:
@@ -52,6 +74,8 @@ def show(workspace: Workspace) -> None:
     for split, candidates in metrics["test"].items():
         for target in sorted({t for targets in candidates.values() for t in targets}):
             console.print(leaderboard(metrics, split, target))
+            if (scripts := by_title(metrics, split, target)) is not None:
+                console.print(scripts)
     decision = workspace.reports / "decision.json"
     if decision.is_file():
         found = read_json(decision)

@@ -190,11 +190,12 @@ def _standing(gaps: dict[str, dict[str, float]]) -> str:
     """How sure the lead over the others is, in words."""
     level = [c for c, gap in gaps.items() if gap["low"] <= 0 <= gap["high"]]
     behind = [c for c, gap in gaps.items() if gap["high"] < 0]
-    if not level + behind:
+    if not (level or behind):
         return "surely better than every other candidate"
-    text = f"surely better than {len(gaps) - len(level) - len(behind)} of {len(gaps)} others"
-    text += f"; level with {', '.join(level)}" if level else ""
-    return text + (f"; behind {', '.join(behind)}" if behind else "")
+    better = len(gaps) - len(level) - len(behind)
+    told = [f"surely better than {better} of {len(gaps)} other candidates"] if better else []
+    told += [f"level with {', '.join(level)}"] if level else []
+    return "; ".join(told + ([f"behind {', '.join(behind)}"] if behind else []))
 
 
 def judged_people(per_user: pl.DataFrame, protocol: str) -> pl.DataFrame:
