@@ -1,16 +1,12 @@
 """The backfill flow: recommendations for everybody, to Parquet."""
 
 from typing import Any
-from uuid import UUID
 
-from prefect import flow, get_run_logger
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
 from bridgerec.config import Workspace
+from bridgerec.flows.shown import Bar
 from bridgerec.operations.backfill import Wanted
 from bridgerec.operations.backfill import backfill as write
 from bridgerec.runtime import prepare_environment
@@ -43,20 +39,13 @@ def backfill(
         ConfigError: a target or the release is unknown, or k is too large.
         ArtifactError: nothing is packaged or live.
     """
-    place, log = Workspace.open(workspace), get_run_logger()
+    place = Workspace.open(workspace)
     wanted = Wanted(tuple(users) if users else None, tuple(targets or ()), k, release, chunk=chunk)
-    told = -1
-    artifact = create_progress_artifact(0.0, key="backfill-progress", description="People asked")
-
-    assert isinstance(artifact, UUID)  # a coroutine only inside of another one
+    bar = Bar("backfill-progress", "people asked")
 
     def progress(done: int, total: int) -> None:
-        nonlocal told
-        percent = 100 * done // max(total, 1)
-        if percent != told:
-            told = percent
-            update_progress_artifact(artifact, float(percent))
-            log.info("%s of %s people", f"{done:,}", f"{total:,}")
+        bar.description = f"{done:,} of {total:,} people asked"
+        bar.reach(100 * done / max(total, 1))
 
     manifest = write(place, wanted, progress)
     create_markdown_artifact(page(manifest), key="backfill", description="What was written")
