@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from bridgerec.config import Params
+from bridgerec.config import SCRIPT, Params
 
 # people who do not take this route, so that what its candidate does for them does not matter
 NOT_ASKED = {"warm": ("cold_start", "unknown"), "cold_start": ("unknown",)}
@@ -57,15 +57,8 @@ def _cell(metrics: dict[str, Any], candidate: str, needed: Needed) -> dict[str, 
 
 
 def missing(metrics: dict[str, Any], route: str, protocol: str, params: Params) -> list[str]:
-    """Numbers that the guards need and that are not there or not finite, of all competitors, and
-    scripts that a guard names and no case has."""
-    there = {s for case in _cases(metrics, protocol) for s in _segments(metrics, *case)}
-    found = [
-        f"gate.guards.segments names {name}, which no case of {protocol} has (there are "
-        f"{', '.join(sorted(there))})"
-        for name in params.gate.guards.scripts
-        if name not in there
-    ]
+    """Numbers that the guards need and that are not there or not finite, of all competitors."""
+    found = []
     for needed, least in _needed(metrics, route, protocol, params):
         for candidate in params.competitors:
             cell = _cell(metrics, candidate, needed)
@@ -77,6 +70,24 @@ def missing(metrics: dict[str, Any], route: str, protocol: str, params: Params) 
                     "guard needs, is missing or not finite"
                 )
     return found
+
+
+def absent_scripts(metrics: dict[str, Any], params: Params) -> list[str]:
+    """Scripts that a guard names and nobody was judged in."""
+    there = {
+        segment
+        for candidates in metrics.get("validation", {}).values()
+        for targets in candidates.values()
+        for segments in targets.values()
+        for segment in segments
+        if segment.startswith(SCRIPT)
+    }
+    return [
+        f"gate.guards.segments names {name}, which no case has (scripts that have enough items and "
+        f"people: {', '.join(sorted(there)) or 'none'})"
+        for name in params.gate.guards.scripts
+        if name not in there
+    ]
 
 
 def guarded(
