@@ -8,7 +8,7 @@ from rich.console import Console
 from bridgerec.cli.evaluation import by_title
 from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
 from bridgerec.evaluation.report import headline
-from bridgerec.evaluation.segments import LEAST, Scripts, segments
+from bridgerec.evaluation.segments import LEAST, Scripts, by_script, segments
 from bridgerec.operations.pages import decision_text, leaderboard
 from bridgerec.registry.gate import decide
 from languages_world import (
@@ -155,5 +155,7 @@ def test_tables_and_words_show_each_script() -> None:
         console.print(by_title(metrics, "temporal", "right"))
     assert CHINESE in screen.get()
     assert f"{value:.4f}" in screen.get()
+    assert leaderboard(metrics, "mrr@5")[0][CHINESE] == round(cells[CHINESE]["mrr@5"]["value"], 4)
+    assert by_script(cells, "ndcg@7") == {}
     del cells[CHINESE], cells[LATIN], metrics["test"]["temporal"]["popularity"]
     assert by_title(metrics, "temporal", "right") is None

@@ -45,8 +45,10 @@ class Scripts:
 
 
 def by_script(segments: dict[str, dict[str, Any]], metric: str) -> dict[str, dict[str, float]]:
-    """The cells {value, low, high} of `metric` in the segments that are scripts."""
-    return {s: cells[metric] for s, cells in segments.items() if s.startswith(SCRIPT)}
+    """The cells {value, low, high} of `metric` in the segments that are scripts; empty where it was
+    not measured."""
+    own = {s: cells for s, cells in segments.items() if s.startswith(SCRIPT)}
+    return {s: cells[metric] for s, cells in own.items() if metric in cells}
 
 
 def popularity_groups(count: NDArray[np.int64]) -> NDArray[np.int8]:
