@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -455,23 +456,39 @@ def test_items_of_another_space_are_embedded_again_or_left_out(
     store.close()
 
 
+@pytest.fixture
+def mirrored(
+    recommender: Recommender, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], None]:
+    """Packages release r2, whose space holds the first one's vectors mirrored, into a folder."""
+
+    def package(bento: Path) -> None:
+        assert training.vectors is not None
+        bundle = bento / "src" / "bundle"
+        bundle.mkdir(parents=True, exist_ok=True)
+        (bento / "bento.yaml").write_text("name: x\n")
+        write_json(bundle / "manifest.json", {"release": "r2"})
+        write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 99})
+        stored = -training.vectors.astype(np.float16)
+        save_file({"vectors": stored}, bundle / "vectors.safetensors")
+        shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
+        second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
+        monkeypatch.setattr(Recommender, "open", lambda folder: second)
+
+    return package
+
+
 def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
     recommender: Recommender,
+    mirrored: Callable[[Path], None],
     tmp_path: Path,
     training: Training,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two releases of different spaces: the second one's vectors are the first one's, mirrored."""
     assert training.vectors is not None
-    vectors, bundle = training.vectors, tmp_path / "b" / "src" / "bundle"
-    bundle.mkdir(parents=True)
-    (tmp_path / "b" / "bento.yaml").write_text("name: x\n")
-    write_json(bundle / "manifest.json", {"release": "r2"})
-    write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 99})
-    save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
-    shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
-    second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
-    loading = threading.Event()
+    vectors, loading = training.vectors, threading.Event()
+    mirrored(tmp_path / "b")
 
     async def mean(self: Embedder, texts: Any, domain: Any) -> Any:
         sign = 1 if self.space == "here" else -1
@@ -486,7 +503,6 @@ def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
     monkeypatch.setattr(Embedder, "vectors", mean)
     monkeypatch.setattr(Embedder, "_ready", instantly)
     monkeypatch.setattr(Embedder, "unread", nothing)
-    monkeypatch.setattr(Recommender, "open", lambda folder: second)
     store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
     write_json(tmp_path / "encoder.json", {**OF_SPACE, "max_characters": 99})
     live = Live(recommender, Embedder(tmp_path), store, control=control)
@@ -526,6 +542,7 @@ def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
 
 def test_a_release_packaged_over_another_one_has_its_own_encoder(
     recommender: Recommender,
+    mirrored: Callable[[Path], None],
     tmp_path: Path,
     training: Training,
     monkeypatch: pytest.MonkeyPatch,
@@ -534,17 +551,16 @@ def test_a_release_packaged_over_another_one_has_its_own_encoder(
     assert training.vectors is not None
     vectors, bundle = training.vectors, tmp_path / "bento" / "src" / "bundle"
     bundle.mkdir(parents=True)
-    (tmp_path / "bento" / "bento.yaml").write_text("name: x\n")
     write_json(bundle / "encoder.json", {**OF_SPACE, "max_characters": 99})
     first = replace(recommender, folder=bundle)
 
-    async def mirrored(self: Embedder, texts: Any, domain: Any) -> Any:
+    async def there(self: Embedder, texts: Any, domain: Any) -> Any:
         assert self.space == "there"
         return np.stack([-vectors[40]] * len(texts))
 
     async def instantly(self: Embedder, patience: float | None = None) -> None: ...
 
-    monkeypatch.setattr(Embedder, "vectors", mirrored)
+    monkeypatch.setattr(Embedder, "vectors", there)
     monkeypatch.setattr(Embedder, "_ready", instantly)
     store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
     live = Live(first, Embedder(bundle), store, control=control)
@@ -558,12 +574,7 @@ def test_a_release_packaged_over_another_one_has_its_own_encoder(
         await store.add_item(addition(vectors[40]))
         async with served(live) as client:
             assert await likest(client) == ("r1", "i40", pytest.approx(1, abs=1e-3))
-            write_json(bundle / "manifest.json", {"release": "r2"})
-            write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 9})
-            save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
-            shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
-            second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
-            monkeypatch.setattr(Recommender, "open", lambda folder: second)
+            mirrored(tmp_path / "bento")
             follow(control, tmp_path / "bento")
             live.releases.move.look(now=True)
             assert live.releases.move.wait(5)
