@@ -37,6 +37,7 @@ from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
 from bridgerec.serving.switch import follow
 
+LAMP = {"domain": "left", "item_id": "lamp", "title": "A lamp"}
 SERVICE = {
     "k_max": 200,
     "max_history": 5,
@@ -626,13 +627,15 @@ def test_a_store_that_fails_is_told(recommender: Recommender, tmp_path: Path) ->
 
 
 def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path: Path) -> None:
-    live = Live(recommender, Embedder(tmp_path))
+    live = Live(recommender, Embedder(tmp_path), open_store(str(tmp_path / "state")))
 
     async def ask() -> None:
         async with served(live) as client:
             for path, body, words in (
                 ("/recommend", {"target": 5}, "target: Input should be a valid string"),
                 ("/recommend", {"target": "left", "kk": 1}, "kk: Extra inputs"),
+                ("/search", {"target": "left", "text": " "}, "text: is blank"),
+                ("/items", {**LAMP, "domain": "moon"}, "there is no domain 'moon'; the domains"),
                 ("/events", {"user_id": "u"}, "event.domain: Field required"),
                 ("/events", {"events": [{"user_id": "u"}]}, "events.events.0.domain: Field"),
             ):
@@ -641,3 +644,4 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
                 assert answer.json()["message"].startswith(words)
 
     asyncio.run(ask())
+    live.close()
