@@ -1,6 +1,7 @@
 """What a request costs: a bare application, BentoML as it comes, and the service, in one run.
 
     python benchmarks/serving.py http  [--items 100000] [--vectors FILE] [--seconds 8] [--bento DIR]
+                                       [--first]
     python benchmarks/serving.py index [--items 1000000] [--vectors FILE]
     python benchmarks/serving.py soak  [--minutes 10] [--items 100000]
 
@@ -10,8 +11,8 @@ answer, is asked five times, as its tail shows whatever else runs.  `--bento` me
 a packaged release beside it (the demo's `artifacts/bento`).  `--vectors` is a `vectors.safetensors`
 of the embed stage: item vectors are then drawn from a mixture that is fitted to them.  Load comes
 from wrk in a process of its own; its share of a core is printed, so that one sees that it is not
-the limit, and that of everything else on the machine.  Microseconds of processor time per request
-count where that is not small.
+the limit, and that of everything else on the machine.  Where that is not small, microseconds of
+processor time per request count, and tails only with `--first` (as root: before all other work).
 
 A worker is ready before it has made its 8-bit copies of item vectors (about two seconds, for which
 torch is loaded); what is printed after "at rest" is measured with them.
@@ -40,6 +41,7 @@ from bridgerec.serving.index import Index
 from bridgerec.serving.topk import Best
 from load.bundle import item_vectors, world, write
 from load.client import load
+from load.priority import prefer
 from load.server import Server, bare, default, ours, started
 from load.soak import soak
 
@@ -104,7 +106,7 @@ def bundle(folder: Path, items: int, vectors: Path | None) -> Catalogue:
     return training.catalogue
 
 
-def http(items: int, vectors: Path | None, seconds: int, bento: Path | None) -> None:
+def http(items: int, vectors: Path | None, seconds: int, bento: Path | None, first: bool) -> None:
     users = [{"user_id": f"U{i:06d}"} for i in range(1000)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -113,18 +115,23 @@ def http(items: int, vectors: Path | None, seconds: int, bento: Path | None) -> 
             ("BentoML by default, 20 ids", default(folder), "/readyz"),
         ):
             with started(command, folder, check) as server:
+                if first:
+                    prefer(server)
                 for clients in (16, 64):
                     print(title, load(server, "/recommend", clients, seconds, users), flush=True)
-        served(f"{items} items", folder, bundle(folder, items, vectors), "shop", seconds)
+        catalogue = bundle(folder, items, vectors)
+        served(f"{items} items", folder, catalogue, "shop", seconds, first)
     if bento is not None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "bundle").symlink_to((bento / "src" / "bundle").resolve())
             catalogue = Catalogue.read(folder / "bundle" / "catalogue.parquet")
-            served(str(bento), folder, catalogue, catalogue.domains[0], seconds)
+            served(str(bento), folder, catalogue, catalogue.domains[0], seconds, first)
 
 
-def served(title: str, folder: Path, catalogue: Catalogue, target: str, seconds: int) -> None:
+def served(
+    title: str, folder: Path, catalogue: Catalogue, target: str, seconds: int, first: bool
+) -> None:
     asked, told = requests(catalogue, target), events(catalogue, target)
     for workers in (1, 2):
         places = {
@@ -138,6 +145,8 @@ def served(title: str, folder: Path, catalogue: Catalogue, target: str, seconds:
                 f"({server.cpu():.1f} s CPU); MiB: {memory(server)}"
             )
             server.rest()
+            if first:
+                prefer(server)
             print(f"  at rest MiB: {memory(server)}", flush=True)
             if workers == 1:
                 for clients in [16] * TRIVIAL + [64]:
@@ -216,10 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--bento", type=Path)
+    parser.add_argument("--first", action="store_true")
     chosen = parser.parse_args(arguments)
     print(machine(), flush=True)
     if chosen.what == "http":
-        http(chosen.items or 100_000, chosen.vectors, chosen.seconds, chosen.bento)
+        http(chosen.items or 100_000, chosen.vectors, chosen.seconds, chosen.bento, chosen.first)
     elif chosen.what == "index":
         index(chosen.items or 1_000_000, chosen.vectors)
     else:
