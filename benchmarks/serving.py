@@ -182,7 +182,7 @@ def index(items: int, vectors: Path | None) -> None:
         spent = time.process_time() - start
         print(f"built in {spent:.0f} s CPU, {path.stat().st_size / 1e6:.0f} MB", flush=True)
         fast = Index(keys, extras, path)
-        for probes in (8, 16, PROBED, 32, 48):
+        for probes in (8, 16, PROBED, 48):
             fast.probe(probes)
             ask(fast, queries[:20], weights[:20])
             start = time.process_time()

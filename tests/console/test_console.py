@@ -251,7 +251,9 @@ def test_words_that_the_encoder_cannot_read_are_told(
     assert page.get_by_role("button", name="Ask again").count() == 0
     page.select_option("#manner", "search")
     searched = console.settled()
-    assert "not understood; what is liked in general" in page.locator("#answer").inner_text()
+    told = page.locator("#answer").inner_text()
+    assert "not understood; what is liked in general" in told
+    assert "baseline shows" not in told
     assert [i["item_id"] for i in searched["items"]] == [i["item_id"] for i in plain["items"]]
 
 

@@ -73,6 +73,7 @@ function head({ answer, than }) {
     several ? badge(domain) : null,
     h("span", { class: `state ${route}`, title: t(`route_${route}_why`) }, t(`route_${route}`))));
   const why = Object.entries(answer.routes)
+    .filter(([, route]) => !(answer.understood && route === "unknown")) // words answered, or it says so
     .map(([domain, route]) => (several ? `${domain}: ` : "") + t(`route_${route}_why`)).join(" ");
   return [
     h("p", { class: "facts" }, routes,

@@ -74,7 +74,7 @@ export const english = {
   leaderboard_note: "Held-out test rows, all items of the target ranked; {n} cases, {confidence} % intervals over people, seeds: {seeds}. The released candidate is highlighted.",
   verdict: "NDCG@10 of {candidate}, released here: {parts}.", verdict_and: ", ",
   verdict_better: "clearly ahead of {n} of the {all} others", verdict_worse: "clearly behind {n} of {all}",
-  verdict_unsure: "from {n} of {all} a difference that may be chance",
+  verdict_unsure: "for {n} of {all} the difference may be chance",
   differences: "How sure is the lead?", difference: "Difference", p_holm: "p (Holm)",
   differences_note: "NDCG@10 of the released candidate minus each other, on the same people. An interval that crosses zero may be chance.",
   difference_title: "Paired difference in NDCG@10", segments: "For whom?",
