@@ -1,5 +1,6 @@
 """The console in a real browser, against the built Bento: by clicks and by keys."""
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -250,8 +251,49 @@ def test_words_that_the_encoder_cannot_read_are_told(
     assert page.get_by_role("button", name="Ask again").count() == 0
     page.select_option("#manner", "search")
     searched = console.settled()
-    assert "not understood; what is liked in general" in page.locator("#answer").inner_text()
+    told = page.locator("#answer").inner_text()
+    assert "not understood; what is liked in general" in told
+    assert "baseline shows" not in told
     assert [i["item_id"] for i in searched["items"]] == [i["item_id"] for i in plain["items"]]
+
+
+def test_what_the_service_says_is_told_in_chinese(visit: Callable[..., Console], url: str) -> None:
+    ready(url)
+    strange: dict[str, Any] = {"target": "films", "kind": "view", "user_id": "nobody", "k": 3}
+    strange |= {"history": [{"domain": "books", "item_id": "no"}], "wish": "海边; 故事"}
+    searched = {"target": ["films", "books"], "text": "on 3; in “peace”"}
+    limits = {"categories": ["Films"], "brands": ["A; B"], "price_min": 1, "price_max": 200}
+    known = {"history": [{"domain": "books", "item_id": "B00001"}]}
+    notes, heard = [], []
+    for path, body in (
+        ("/recommend", {**strange, "filters": {"brands": ["Nobody"]}}),
+        ("/search", searched),
+        ("/search", {**searched, **known, "filters": limits}),
+        ("/search", {**searched, **known, "text": "海"}),
+        ("/search", {**searched, "text": "海"}),
+    ):
+        answer = httpx.post(f"{url}{path}", json=body, timeout=30).json()
+        notes += answer["notes"]
+        heard += [answer["understood"]] if "understood" in answer else []
+    notes += ["the wish was not used: the text encoder is still being loaded"]
+    notes += ["the model took longer than 2 s; the baseline popularity answered"]
+    assert len({*notes}) == 7
+    page = visit().open()
+    tell = """async ([notes, heard]) => {
+      const told = await import("/console/told.js");
+      return [notes.map(told.note), heard.map(told.heard)];
+    }"""
+    assert page.evaluate(tell, [notes, heard]) == [notes, heard]  # English is what it says
+    page.click("text=中文")
+    said, understood = page.evaluate(tell, [notes, heard])
+    assert all(re.match("[\u4e00-\u9fff]|popularity|blend|[a-z_]+ 不", text) for text in said), said
+    assert (
+        understood[0] == "在 films and books 中找“on 3; in “peace””; 只按这些话，因为对此人一无所知"
+    )
+    assert understood[1].split("; ", 2)[2].startswith("口味占 30%; 只限 Films; ")
+    assert understood[1].endswith("价格不低于 1; 价格不高于 200")
+    assert understood[2].endswith("; 未能理解; 只按口味")
+    assert understood[3].endswith("; 未能理解; 大家普遍喜欢的")
 
 
 def test_chinese_stays_chosen(visit: Callable[..., Console]) -> None:
@@ -315,10 +357,31 @@ def test_evidence_has_a_bar_for_each_candidate(
     page.get_by_label("Segment").select_option(segment)
     best = max(c[segment]["recall@10"]["value"] for c in candidates.values())
     assert bars.locator(".value").first.text_content() == f"{best:.4f}"
-    assert evaluation["splits"][split]["hash"] in page.locator("#evidence").inner_text()
+    assert evaluation["splits"][split]["hash"] in page.locator("#charts").inner_text()
+    verdict = page.locator("p", has_text="released here").inner_text()
+    found = re.fullmatch(r"NDCG@10 of (\w+), released here: (.+)\.", verdict)
+    assert found is not None
+    told = (split, target, found[1])
+    rows = evaluation["comparisons"]
+    ahead = sum((r["split"], r["target"], r["candidate"]) == told and r["low"] > 0 for r in rows)
+    assert (f"ahead of {ahead} of the {others} others" in found[2]) == (ahead > 0)
+    assert " 0 of" not in verdict
     bars.locator("summary").click()
     assert bars.locator("tbody tr").count() == len(candidates)
     assert target in page.get_by_label("People and target").locator("option:checked").inner_text()
+
+
+def test_every_view_begins_at_its_top(visit: Callable[..., Console]) -> None:
+    console = visit(viewport={"width": 1000, "height": 500})
+    page = console.open()
+    for _ in range(2):  # the second time nothing has to be loaded
+        for view in VIEWS:
+            page.locator(f"nav a[href='#{view}']").click()
+            page.locator(f"#view-{view}").wait_for()
+            page.wait_for_timeout(300)
+            assert page.evaluate("scrollY") == 0
+            page.evaluate("scrollTo(0, 10_000)")
+    assert page.evaluate("VIEWS => VIEWS.filter((v) => document.getElementById(v))", [*VIEWS]) == []
 
 
 def test_the_release_shows_every_hash(visit: Callable[..., Console], finished: Workspace) -> None:

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from bridgerec.errors import ArtifactError, BridgeRecError, ConfigError
+from bridgerec.runtime import write_json
 from bridgerec.serving.canary import Plan, Releases, canary_routes, read_plan, write_plan
 from bridgerec.serving.problems import NotFound, Unavailable
 from bridgerec.serving.switch import follow
@@ -72,6 +73,13 @@ class World:
         model = Model(name, **options)
         model.gate.set()
         self.loaded[name] = model
+        return model
+
+    def packaged(self, name: str, release: str) -> Model:
+        """Another release in the same folder."""
+        write_json(self.bentos[name] / "src" / "bundle" / "manifest.json", {"release": release})
+        model = self.second(name)
+        model.release = release
         return model
 
     def plan(self, name: str, weight: float = 1, **more: Any) -> None:
@@ -393,7 +401,12 @@ def test_a_slow_shadow_is_dropped_not_waited_for(world: World) -> None:
     eventually(lambda: world.releases.status()["shadow_answers"] == 300 - dropped)
 
 
-def test_over_http(world: World, tmp_path: Path) -> None:
+Call = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def call(world: World) -> Call:
+    """`call(method, **body)` asks /admin/canary."""
     app = FastAPI()
     app.include_router(canary_routes(lambda: world.releases))
 
@@ -401,7 +414,7 @@ def test_over_http(world: World, tmp_path: Path) -> None:
     async def refused(_: Request, error: BridgeRecError) -> JSONResponse:
         return JSONResponse({"message": str(error)}, 422)
 
-    def call(method: str, **body: Any) -> httpx.Response:
+    def asked(method: str, **body: Any) -> httpx.Response:
         async def once() -> httpx.Response:
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
@@ -409,6 +422,10 @@ def test_over_http(world: World, tmp_path: Path) -> None:
 
         return asyncio.run(once())
 
+    return asked
+
+
+def test_over_http(world: World, call: Call, tmp_path: Path) -> None:
     assert call("GET").json()["state"] == "none"
     missing = call("POST", bento=str(tmp_path / "nowhere"), weight=0.5)
     assert missing.status_code == 422
@@ -440,6 +457,53 @@ def test_over_http(world: World, tmp_path: Path) -> None:
     assert call("DELETE").json()["state"] == "none"
     assert world.ask() == "main"
     assert call("DELETE").json()["state"] == "none"
+
+
+def test_a_folder_that_is_packaged_again_is_another_trial(world: World, call: Call) -> None:
+    folder = str(world.bentos["b"])
+    first = world.packaged("b", "r2")
+    begun = call("POST", bento=folder, weight=1).json()
+    assert (begun["second"], begun["plan"]["release"]) == ("r2", "r2")
+    second = world.packaged("b", "r3")
+    world.settle()
+    assert world.ask() == "r2"  # until somebody asks for it
+    again = call("POST", bento=folder, weight=1).json()
+    assert (again["second"], again["answered"], world.ask()) == ("r3", 0, "r3")
+    assert again["plan"]["salt"] != begun["plan"]["salt"]  # other people are the first to try
+    assert [len(first.asked), len(second.asked)] == [1, 1]
+    follow(world.control, world.bentos["b"])
+    world.settle()
+    world.packaged("b", "r4")
+    follow(world.control, world.bentos["b"])
+    world.settle()
+    assert world.releases.main.release == "r4"
+
+
+def test_who_begins_late_does_not_try_another_release(world: World, call: Call) -> None:
+    """A worker that is started again finds the folder packaged again meanwhile."""
+    world.packaged("b", "r2")
+    call("POST", bento=str(world.bentos["b"]), weight=1)
+    world.packaged("b", "r3")
+    late: Releases[Model] = Releases(world.main, world.load, world.control)
+    late.follower.look()
+    assert late.follower.wait(5)
+    status = late.status()
+    assert (status["state"], status["second"]) == ("refused", None)
+    assert "holds release r3 by now, not r2" in status["reason"]
+    assert late.choose("u1") is world.main
+
+
+def test_a_trial_goes_on_where_the_next_one_is_refused(world: World, call: Call) -> None:
+    folder, bundle = str(world.bentos["b"]), world.bentos["b"] / "src" / "bundle"
+    first = world.packaged("b", "r2")
+    assert call("POST", bento=folder, weight=1).status_code == 200
+    (bundle / "manifest.json").unlink()
+    del world.loaded["b"]  # what is there now cannot be loaded
+    assert call("POST", bento=folder, weight=0.5).status_code == 422
+    world.settle()
+    assert world.releases.status()["second"] == "r2"
+    assert world.ask() == "r2"
+    assert first.asked == ["q"]
 
 
 def test_without_a_control_file_there_is_no_second_release() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
 from bridgerec.serving.switch import follow
 
+LAMP = {"domain": "left", "item_id": "lamp", "title": "A lamp"}
 SERVICE = {
     "k_max": 200,
     "max_history": 5,
@@ -455,23 +457,39 @@ def test_items_of_another_space_are_embedded_again_or_left_out(
     store.close()
 
 
+@pytest.fixture
+def mirrored(
+    recommender: Recommender, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], None]:
+    """Packages release r2, whose space holds the first one's vectors mirrored, into a folder."""
+
+    def package(bento: Path) -> None:
+        assert training.vectors is not None
+        bundle = bento / "src" / "bundle"
+        bundle.mkdir(parents=True, exist_ok=True)
+        (bento / "bento.yaml").write_text("name: x\n")
+        write_json(bundle / "manifest.json", {"release": "r2"})
+        write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 99})
+        stored = -training.vectors.astype(np.float16)
+        save_file({"vectors": stored}, bundle / "vectors.safetensors")
+        shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
+        second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
+        monkeypatch.setattr(Recommender, "open", lambda folder: second)
+
+    return package
+
+
 def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
     recommender: Recommender,
+    mirrored: Callable[[Path], None],
     tmp_path: Path,
     training: Training,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two releases of different spaces: the second one's vectors are the first one's, mirrored."""
     assert training.vectors is not None
-    vectors, bundle = training.vectors, tmp_path / "b" / "src" / "bundle"
-    bundle.mkdir(parents=True)
-    (tmp_path / "b" / "bento.yaml").write_text("name: x\n")
-    write_json(bundle / "manifest.json", {"release": "r2"})
-    write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 99})
-    save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
-    shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
-    second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
-    loading = threading.Event()
+    vectors, loading = training.vectors, threading.Event()
+    mirrored(tmp_path / "b")
 
     async def mean(self: Embedder, texts: Any, domain: Any) -> Any:
         sign = 1 if self.space == "here" else -1
@@ -486,7 +504,6 @@ def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
     monkeypatch.setattr(Embedder, "vectors", mean)
     monkeypatch.setattr(Embedder, "_ready", instantly)
     monkeypatch.setattr(Embedder, "unread", nothing)
-    monkeypatch.setattr(Recommender, "open", lambda folder: second)
     store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
     write_json(tmp_path / "encoder.json", {**OF_SPACE, "max_characters": 99})
     live = Live(recommender, Embedder(tmp_path), store, control=control)
@@ -526,6 +543,7 @@ def test_words_and_added_items_go_to_the_encoder_of_the_release_that_answers(
 
 def test_a_release_packaged_over_another_one_has_its_own_encoder(
     recommender: Recommender,
+    mirrored: Callable[[Path], None],
     tmp_path: Path,
     training: Training,
     monkeypatch: pytest.MonkeyPatch,
@@ -534,17 +552,16 @@ def test_a_release_packaged_over_another_one_has_its_own_encoder(
     assert training.vectors is not None
     vectors, bundle = training.vectors, tmp_path / "bento" / "src" / "bundle"
     bundle.mkdir(parents=True)
-    (tmp_path / "bento" / "bento.yaml").write_text("name: x\n")
     write_json(bundle / "encoder.json", {**OF_SPACE, "max_characters": 99})
     first = replace(recommender, folder=bundle)
 
-    async def mirrored(self: Embedder, texts: Any, domain: Any) -> Any:
+    async def there(self: Embedder, texts: Any, domain: Any) -> Any:
         assert self.space == "there"
         return np.stack([-vectors[40]] * len(texts))
 
     async def instantly(self: Embedder, patience: float | None = None) -> None: ...
 
-    monkeypatch.setattr(Embedder, "vectors", mirrored)
+    monkeypatch.setattr(Embedder, "vectors", there)
     monkeypatch.setattr(Embedder, "_ready", instantly)
     store, control = open_store(str(tmp_path / "state")), tmp_path / "canary.json"
     live = Live(first, Embedder(bundle), store, control=control)
@@ -558,12 +575,7 @@ def test_a_release_packaged_over_another_one_has_its_own_encoder(
         await store.add_item(addition(vectors[40]))
         async with served(live) as client:
             assert await likest(client) == ("r1", "i40", pytest.approx(1, abs=1e-3))
-            write_json(bundle / "manifest.json", {"release": "r2"})
-            write_json(bundle / "encoder.json", {**OF_SPACE, "space": "there", "max_characters": 9})
-            save_file({"vectors": -vectors.astype(np.float16)}, bundle / "vectors.safetensors")
-            shelf = Shelf(recommender.shelf.catalogue, bundle / "vectors.safetensors")
-            second = replace(recommender, release="r2", folder=bundle, shelf=shelf)
-            monkeypatch.setattr(Recommender, "open", lambda folder: second)
+            mirrored(tmp_path / "bento")
             follow(control, tmp_path / "bento")
             live.releases.move.look(now=True)
             assert live.releases.move.wait(5)
@@ -615,13 +627,15 @@ def test_a_store_that_fails_is_told(recommender: Recommender, tmp_path: Path) ->
 
 
 def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path: Path) -> None:
-    live = Live(recommender, Embedder(tmp_path))
+    live = Live(recommender, Embedder(tmp_path), open_store(str(tmp_path / "state")))
 
     async def ask() -> None:
         async with served(live) as client:
             for path, body, words in (
                 ("/recommend", {"target": 5}, "target: Input should be a valid string"),
                 ("/recommend", {"target": "left", "kk": 1}, "kk: Extra inputs"),
+                ("/search", {"target": "left", "text": " "}, "text: is blank"),
+                ("/items", {**LAMP, "domain": "moon"}, "there is no domain 'moon'; the domains"),
                 ("/events", {"user_id": "u"}, "event.domain: Field required"),
                 ("/events", {"events": [{"user_id": "u"}]}, "events.events.0.domain: Field"),
             ):
@@ -630,3 +644,4 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
                 assert answer.json()["message"].startswith(words)
 
     asyncio.run(ask())
+    live.close()

@@ -8,7 +8,7 @@ import numpy as np
 from bridgerec.errors import ArtifactError
 from bridgerec.serving.topk import Floats
 
-LISTS, PROBED = 2048, 16  # inverted lists, and how many are looked into
+LISTS, PROBED = 2048, 32  # inverted lists, and how many are looked into
 
 
 def padded(rows: Floats, more: Floats) -> Floats:

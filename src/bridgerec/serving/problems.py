@@ -14,6 +14,7 @@ from starlette.responses import Response
 from bridgerec.errors import BridgeRecError
 from bridgerec.serving.state import StateError
 
+OURS = "Value error, "  # pydantic's own words before those of our checks
 BRANCHES = ("str", "constrained-str")
 FIELDS = "See /openapi.json for the fields."
 LOOK_IT_UP = "Correct the id; GET /items?query= finds items by their title."
@@ -91,7 +92,7 @@ def problem(request: Request, status: int, error: str, message: str, remedy: str
 
 
 def _invalid(request: Request, errors: Iterable[tuple[tuple[int | str, ...], str]]) -> Response:
-    wrong = [f"{_place(place)}: {said}" for place, said in errors]
+    wrong = [f"{_place(place)}: {said.removeprefix(OURS)}" for place, said in errors]
     return problem(request, 422, "invalid", "; ".join(wrong), FIELDS)
 
 

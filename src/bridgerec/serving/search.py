@@ -17,6 +17,11 @@ from bridgerec.serving.schemas import (
 from bridgerec.serving.topk import top_k
 
 
+def unknown(recommender: Recommender, domain: str) -> str:
+    """That there is no such domain, in words."""
+    return f"there is no domain {domain!r}; the domains are {list(recommender.shelf.index)}"
+
+
 def find(recommender: Recommender, domain: str, item_id: str) -> int:
     """The global index of an item.
 
@@ -24,9 +29,7 @@ def find(recommender: Recommender, domain: str, item_id: str) -> int:
         NotFound: there is no such domain or item.
     """
     if domain not in recommender.shelf.index:
-        raise NotFound(
-            f"there is no domain {domain!r}; the domains are {list(recommender.shelf.index)}"
-        )
+        raise NotFound(unknown(recommender, domain))
     item = recommender.shelf.index[domain].get(item_id)
     if item is None:
         raise NotFound(f"{domain} has no item {item_id!r}")

@@ -13,7 +13,7 @@ from bridgerec.errors import ConfigError
 from bridgerec.registry.current import live
 from bridgerec.registry.store import Store
 from bridgerec.serving.canary import CANARY
-from bridgerec.serving.canary.plan import MOVE, Plan, move_file, read_plan, write_plan
+from bridgerec.serving.canary.plan import MOVE, Plan, held, move_file, read_plan, write_plan
 
 
 def control_file(workspace: Workspace) -> Path:
@@ -24,7 +24,8 @@ def control_file(workspace: Workspace) -> Path:
 
 def follow(control: Path, bento: Path) -> None:
     """Tell a running service to answer everybody from `bento` (a trial that runs there ends)."""
-    write_plan(move_file(control), Plan(bento=str(bento.resolve()), weight=1.0, salt=MOVE))
+    plan = Plan(bento=str(bento.resolve()), release=held(bento), weight=1.0, salt=MOVE)
+    write_plan(move_file(control), plan)
     control.unlink(missing_ok=True)
 
 

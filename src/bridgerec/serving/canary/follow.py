@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from bridgerec.errors import BridgeRecError
 from bridgerec.registry.bundle import find_bundle
@@ -14,18 +14,28 @@ from bridgerec.serving.canary.plan import Plan, Stamp, read_plan, stamp, write_p
 
 CHECK_EVERY = 0.2  # seconds between looks at the control file
 
-R = TypeVar("R")
+
+class Release(Protocol):
+    """A loaded release, of which only the name is needed here."""
+
+    @property
+    def release(self) -> str: ...
+
+
+R = TypeVar("R", bound=Release)
 
 
 @dataclass
 class Trial(Generic[R]):
     """A plan and how it goes in this worker.  `second` is None while it is being loaded and where
-    it could not be (`reason`); `errors` are failures that main made good."""
+    it could not be (`reason`); `errors` are failures that main made good.  `before` is the trial
+    that goes on should this one's release not load."""
 
     plan: Plan | None = None
     second: R | None = None
     reason: str | None = None
     loading: threading.Thread | None = None
+    before: "Trial[R] | None" = None
     answered: int = 0
     errors: int = 0
     in_a_row: int = 0
@@ -76,20 +86,25 @@ class Follower(Generic[R]):
             plan = read_plan(control)
         except BridgeRecError as error:
             return Trial(reason=str(error))
-        old = self.trial
-        if old.plan is not None and old.reason is None and old.plan.of_the_same_trial(plan):
-            if old.plan.off and not plan.off:
-                old.in_a_row = 0
-            old.plan = plan  # another share or mode of what is loaded
-            return old
-        trial: Trial[R] = Trial(plan)
+        now = self.trial
+        for old in (now, now.before):
+            if old is None or old.plan is None or old.reason is not None:
+                continue
+            if old.plan.of_the_same_trial(plan):
+                if old.plan.off and not plan.off:
+                    old.in_a_row = 0
+                old.plan = plan  # another share or mode of what is loaded
+                return old
+        trial: Trial[R] = Trial(plan, before=now if now.second is not None else now.before)
         trial.loading = threading.Thread(target=self._open, args=(trial, plan), daemon=True)
         trial.loading.start()
         return trial
 
     def _open(self, trial: Trial[R], plan: Plan) -> None:
         try:
-            trial.second = self.load(find_bundle(Path(plan.bento)))
+            found = self.load(find_bundle(Path(plan.bento)))
+            plan.check(found.release)
+            trial.second, trial.before = found, None
         except (BridgeRecError, BrokenFile) as error:
             trial.reason = str(error)
         except Exception as error:  # whatever is wrong with it, main goes on

@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridgerec.config import wrong_keys
-from bridgerec.errors import ConfigError
+from bridgerec.errors import ArtifactError, BridgeRecError, ConfigError
+from bridgerec.registry.bundle import find_bundle
 from bridgerec.runtime import BrokenFile, read_json, write_json
 
 CANARY = "BRIDGEREC_CANARY"  # environment: the file's path
@@ -22,11 +23,14 @@ class Plan(BaseModel):
     """`canary`: the second release answers a share `weight` of people, always the same ones;
     `shadow`: it is asked about them too, but its answers go into the traffic log alone.
 
-    `salt` decides who they are: with a new one, other people are the first to try."""
+    `salt` decides who they are: with a new one, other people are the first to try.  `release` is
+    what the folder held when the plan was made: packaged again, the same folder is another trial.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bento: str = Field(min_length=1, max_length=4096, description="The Bento's folder.")
+    release: str | None = Field(None, description="The release in it; null: whichever is there.")
     weight: float = Field(ge=0, le=1, allow_inf_nan=False)
     mode: Literal["canary", "shadow"] = "canary"
     salt: str = Field(default_factory=lambda: secrets.token_hex(8), max_length=64)
@@ -39,7 +43,28 @@ class Plan(BaseModel):
 
     def of_the_same_trial(self, other: "Plan") -> bool:
         """Whether the other plan changes at most share, mode and switch."""
-        return (self.bento, self.salt) == (other.bento, other.salt)
+        own, theirs = ((p.bento, p.release, p.salt) for p in (self, other))
+        return own == theirs
+
+    def check(self, release: str) -> None:
+        """
+        Raises:
+            ArtifactError: the folder holds another release than the plan was made for.
+        """
+        if self.release not in (None, release):
+            raise ArtifactError(
+                f"{self.bento} holds release {release} by now, not {self.release}. Begin the trial "
+                "again to try what is there."
+            )
+
+
+def held(bento: Path) -> str | None:
+    """The release that a Bento's folder holds now; None: it cannot be read."""
+    try:
+        found = read_json(find_bundle(bento) / "manifest.json").get("release")
+    except (BridgeRecError, BrokenFile, OSError, AttributeError):
+        return None  # whoever loads it is told what is wrong
+    return found if isinstance(found, str) else None
 
 
 def move_file(control: Path) -> Path:

@@ -4,22 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from bridgerec.errors import BridgeRecError
-from bridgerec.serving.canary.follow import Follower, Trial
+from bridgerec.serving.canary.follow import Follower, Release, Trial
 from bridgerec.serving.canary.plan import move_file
 from bridgerec.serving.canary.shadow import Shadow
 from bridgerec.serving.problems import NotFound, Unavailable
 
 ERRORS_IN_A_ROW = 5  # so many, and a release is switched off
-
-
-class Release(Protocol):
-    """A loaded release, of which only the name is needed here."""
-
-    @property
-    def release(self) -> str: ...
 
 
 R = TypeVar("R", bound=Release)

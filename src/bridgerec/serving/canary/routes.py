@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bridgerec.errors import ConfigError
 from bridgerec.registry.bundle import find_bundle
-from bridgerec.serving.canary.plan import Plan, write_plan
+from bridgerec.serving.canary.plan import Plan, held, write_plan
 from bridgerec.serving.canary.releases import Releases
 
 State = Literal["none", "loading", "on", "off", "refused"]
@@ -70,9 +70,9 @@ def canary_routes(releases: Callable[[], Releases[Any]]) -> APIRouter:
         control = _control(found)
         folder = _folder(request.bento)
         find_bundle(folder)
-        given = {"bento": str(folder), "weight": request.weight, "mode": request.mode}
+        given = {**request.model_dump(), "bento": str(folder), "release": held(folder)}
         before = found.follower.look(now=True).plan
-        if before is not None and before.bento == given["bento"]:
+        if before is not None and (before.bento, before.release) == (str(folder), given["release"]):
             given["salt"] = before.salt  # the same people go on; their share may grow
         write_plan(control, Plan.model_validate(given))
         found.follower.look(now=True)

@@ -39,7 +39,10 @@ function verdict(split, target) {
   const rows = found.comparisons.filter((row) => row.split === split && row.target === target && row.candidate === ours);
   const better = rows.filter((row) => row.low > 0).length;
   const worse = rows.filter((row) => row.high < 0).length;
-  return h("p", {}, t("verdict", { candidate: ours, better, worse, unsure: rows.length - better - worse, all: rows.length }));
+  const parts = Object.entries({ better, worse, unsure: rows.length - better - worse })
+    .filter(([, n]) => n > 0)
+    .map(([kind, n]) => t(`verdict_${kind}`, { n, all: rows.length }));
+  return h("p", {}, t("verdict", { candidate: ours, parts: parts.join(t("verdict_and")) }));
 }
 
 function against(split, target) {
@@ -79,7 +82,7 @@ function paint() {
   const set = (part) => (value) => { chosen[part] = value; paint(); };
   const metrics = Object.keys(own.all);
   const info = found.splits[split];
-  replace(byId("evidence"), [
+  replace(byId("charts"), [
     h("div", { class: "card line" },
       choice(t("split_target"), all.map(([place, s, d]) => [place, `${splitName(s)} → ${d}`]), chosen.place, set("place")),
       choice(t("metric"), metrics.map((m) => [m, m]), chosen.metric, set("metric")),
@@ -103,11 +106,11 @@ function paint() {
 
 export async function open() {
   if (found !== null) { paint(); return; }
-  byId("evidence").replaceChildren(waiting());
+  byId("charts").replaceChildren(waiting());
   try {
     found = await call("GET", "evaluation");
     paint();
   } catch (error) {
-    byId("evidence").replaceChildren(trouble(error, open));
+    byId("charts").replaceChildren(trouble(error, open));
   }
 }

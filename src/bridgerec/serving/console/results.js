@@ -7,6 +7,7 @@ import { card } from "./item.js";
 import { badge, trouble } from "./parts.js";
 import { look } from "./releases.js";
 import { question, state, watch } from "./state.js";
+import { heard, note } from "./told.js";
 
 const PAUSE = 200; // milliseconds without a change before the service is asked
 const key = (item) => `${item.domain}/${item.item_id}`;
@@ -72,16 +73,17 @@ function head({ answer, than }) {
     several ? badge(domain) : null,
     h("span", { class: `state ${route}`, title: t(`route_${route}_why`) }, t(`route_${route}`))));
   const why = Object.entries(answer.routes)
+    .filter(([, route]) => !(answer.understood && route === "unknown")) // words answered, or it says so
     .map(([domain, route]) => (several ? `${domain}: ` : "") + t(`route_${route}_why`)).join(" ");
   return [
     h("p", { class: "facts" }, routes,
       h("span", {}, `${t("candidate")} `, h("b", {}, answer.candidate)),
       h("span", {}, `${t("release")} `, h("a", { href: "#release" }, h("code", {}, answer.release)))),
     h("p", { class: "soft small" }, than === "beside" && first.answer ? common() : why),
-    answer.understood ? h("p", { class: "note" }, `${t("understood")} ${answer.understood}`) : null,
-    answer.notes.map((note) => h("p", { class: "note" }, note)),
+    answer.understood ? h("p", { class: "note" }, `${t("understood")} ${heard(answer.understood)}`) : null,
+    answer.notes.map((said) => h("p", { class: "note" }, note(said))),
     // the encoder may still have been on its way
-    answer.notes.some((note) => note.startsWith("the wish was not used"))
+    answer.notes.some((said) => said.startsWith("the wish was not used"))
       ? h("div", {}, h("button", { type: "button", "data-focus": "again", onclick: () => ask() }, t("ask_again"))) : null,
   ];
 }

@@ -6,11 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from bridgerec.errors import ConfigError
 from bridgerec.serving import schemas
 from bridgerec.serving.live import Live
 from bridgerec.serving.problems import NotFound, answer, request_id
 from bridgerec.serving.routes import MISSING, PROBLEMS
-from bridgerec.serving.search import find
+from bridgerec.serving.search import find, unknown
 from bridgerec.serving.state import NewItem
 
 Domain = Annotated[schemas.Name | None, Query()]
@@ -33,7 +34,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
         shelf = recommender.shelf
         await found.look(recommender, None)
         if domain is not None and domain not in shelf.index:
-            raise NotFound(f"there is no domain {domain!r}; the domains are {list(shelf.index)}")
+            raise NotFound(unknown(recommender, domain))
         shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
         return answer({"items": shown, "request_id": request_id(request)})
 
@@ -56,7 +57,8 @@ def router(live: Callable[[], Live]) -> APIRouter:
         """Add an item, or give a known one new words; recommendable at once."""
         found = live()
         recommender, store = found.recommender, found.kept()
-        recommender.check(body.domain, 1)
+        if body.domain not in recommender.shelf.index:
+            raise ConfigError(unknown(recommender, body.domain))
         bare = NewItem(
             domain=body.domain,
             item_id=body.item_id,
