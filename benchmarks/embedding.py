@@ -6,7 +6,7 @@ TABLE is a catalogue (CSV, JSONL or Parquet) with `title` and, if there are any,
 `brand` and `description`.  Both see the same N texts in the same order; the plain loop is what
 the model's card shows: batches of 64 in the given order, float32, mean pooling.  The limit is the
 time of the model's dense matrix products alone, at the same precision and without any padding.
-Where OpenVINO is installed, that backend is measured too.
+`precision: int8` is measured where the processor has it, OpenVINO where it is installed.
 
 The second column is of use where other work shares the machine: texts per second of processor
 time, times the number of threads.
@@ -29,6 +29,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from bridgerec.config import Encoder
 from bridgerec.data.readers.tables import scan_table
+from bridgerec.encoders.processor import has_int8
 from bridgerec.encoders.text import TextEncoder, item_texts
 
 FIELDS = ("title", "category", "brand", "description")
@@ -57,15 +58,16 @@ def limit(model: torch.nn.Module, tokens: int, precision: str) -> tuple[float, f
     """Seconds, and seconds of processor time, for the dense layers' products over so many tokens,
     measured on 2,048 of them."""
     kind, rows, seconds = getattr(torch, precision), 2048, np.zeros(2)
+    product = torch._int_mm if kind is torch.int8 else torch.mm
     with torch.inference_mode():
         for layer in model.modules():
             if isinstance(layer, torch.nn.Linear):
-                weight = layer.weight.to(kind)
-                inputs = torch.randn(rows, layer.in_features).to(kind)
+                weight = (100 * layer.weight).to(kind).T
+                inputs = (30 * torch.randn(rows, layer.in_features)).to(kind)
                 times = []
                 for _ in range(5):
                     began = clocks()
-                    torch.nn.functional.linear(inputs, weight)
+                    product(inputs, weight)
                     times.append(clocks() - began)
                 seconds += np.median(times, axis=0)
     wall, processor = seconds * tokens / rows
@@ -91,6 +93,8 @@ def main() -> None:
     texts = np.random.default_rng(0).permutation(texts)[:n].tolist()
     encoder = TextEncoder(Encoder(device="cpu"))
     own = {"BridgeRec": encoder}
+    if has_int8():
+        own["int8"] = TextEncoder(Encoder(device="cpu", precision="int8"))
     if find_spec("openvino"):
         own["OpenVINO"] = TextEncoder(Encoder(backend="openvino"))
     results = {}
@@ -100,17 +104,19 @@ def main() -> None:
     results["plain"] = timed(lambda: plain(encoder.folder, texts, 96))
     encoded = encoder._tokenizer(texts, truncation=True, max_length=96)["input_ids"]
     tokens = sum(map(len, encoded))
-    least = limit(encoder._model.encoder, tokens, encoder.precision)
+    limits = {"limit": limit(encoder._model.encoder, tokens, encoder.precision)}
+    if has_int8():
+        limits["limit, 8 bits"] = limit(own["int8"]._model.encoder, tokens, "int8")
     threads = torch.get_num_threads()
     print(f"{len(texts):,} texts of {tokens / len(texts):.1f} tokens on average")
     print(f"{threads} threads, {encoder.precision}")
-    print("           texts/s  by processor time")
-    seconds = {name: times for name, (_, times) in results.items()} | {"limit": least}
+    print("               texts/s  by processor time")
+    seconds = {name: times for name, (_, times) in results.items()} | limits
     for name, (wall, processor) in seconds.items():
-        print(f"{name:9s} {len(texts) / wall:8,.0f} {len(texts) / processor * threads:8,.0f}")
+        print(f"{name:13s} {len(texts) / wall:8,.0f} {len(texts) / processor * threads:8,.0f}")
     for name in own:
-        similar = float((results[name][0] * results["plain"][0]).sum(1).min())
-        print(f"lowest cosine between {name} and plain: {similar:.4f}")
+        cosine = (results[name][0] * results["plain"][0]).sum(1)
+        print(f"cosine of {name} and plain: mean {cosine.mean():.5f}, least {cosine.min():.5f}")
 
 
 if __name__ == "__main__":

@@ -120,7 +120,8 @@ class Encoder(Strict):
     prefix: str = ""
     max_length: int = Field(96, ge=4)
     batch_size: int = Field(64, ge=1)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    # auto: bfloat16 where the device multiplies it natively; int8: dense layers, on processors
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     # openvino: an extra, for processors; static: a table of tokens distilled from the model
     backend: Literal["torch", "openvino", "static"] = "torch"
@@ -129,6 +130,14 @@ class Encoder(Strict):
     def _openvino_runs_on_processors(self) -> "Encoder":
         if self.backend == "openvino" and self.device == "cuda":
             raise ValueError("backend openvino runs on the processor: write device auto or cpu")
+        return self
+
+    @model_validator(mode="after")
+    def _int8_is_made_by_torch_on_processors(self) -> "Encoder":
+        if self.precision == "int8" and self.device == "cuda":
+            raise ValueError("precision int8 is for processors: write device auto or cpu")
+        if self.precision == "int8" and self.backend == "openvino":
+            raise ValueError("precision int8 is made by torch: write backend torch")
         return self
 
 

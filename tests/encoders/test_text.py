@@ -13,10 +13,12 @@ import pytest
 
 from bridgerec.config import Embed, Encoder
 from bridgerec.encoders.cache import EmbeddingCache
+from bridgerec.encoders.processor import has_int8
 from bridgerec.encoders.text import TextEncoder
 from bridgerec.encoders.whitening import Whitening
 from bridgerec.errors import ArtifactError, ConfigError, DataError
 
+INT8 = pytest.mark.skipif(not has_int8(), reason="this processor has no 8-bit products")
 TEXTS = ["a red teapot", "一本关于茶的书", "x", "the history of green tea in old cities " * 9]
 
 
@@ -165,7 +167,8 @@ def test_the_fingerprint_knows_all_that_shapes_a_vector(
         return TextEncoder(Encoder.model_validate(config)).fingerprint
 
     first = found()
-    prints = {first, found(batch_size=32), found(precision="bfloat16")}
+    monkeypatch.setattr("bridgerec.encoders.int8.has_int8", lambda: True)
+    prints = {first, found(batch_size=32), found(precision="bfloat16"), found(precision="int8")}
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     prints.add(found(device="cuda"))
     tokenizer = folder / "tokenizer_config.json"
@@ -173,7 +176,7 @@ def test_the_fingerprint_knows_all_that_shapes_a_vector(
     prints.add(found())
     monkeypatch.setattr("bridgerec.encoders.text.version", lambda library: "99")
     prints.add(found())
-    assert len(prints) == 6
+    assert len(prints) == 7
 
 
 def test_a_model_that_cannot_be_loaded_is_named(model_folder: Path, tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_a_model_that_cannot_be_loaded_is_named(model_folder: Path, tmp_path: Pa
         TextEncoder(Encoder(model=str(folder))).encode(["a"])
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", pytest.param("int8", marks=INT8)])
 def test_a_vector_does_not_depend_on_its_company(precision: str) -> None:
     names = ("green", "tea", "old", "pot", "city", "book", "of", "small", "blue")
     texts = [" ".join(names[: 1 + n % 9]) + f" {n}" for n in range(40)] + ["x", *TEXTS]

@@ -2,13 +2,13 @@
 
 Fast on a processor: nothing is padded, because only texts of the same number of tokens share a
 batch, and bfloat16 autocast is used where the processor has instructions for it (never by timing,
-so that a run repeats).  OpenVINO can take PyTorch's place (`backend`), or a table of tokens the
-model's (encoders/static.py).
+so that a run repeats).  Dense layers can compute in 8 bits (encoders/int8.py).  OpenVINO can take
+PyTorch's place (`backend`), or a table of tokens the model's (encoders/static.py).
 
 On a processor a text's vector is the same to the last bit whichever texts are embedded with it,
-so a cache that grew over months equals a fresh one (measured for bfloat16 and float32; a test
-holds it).  A GPU's libraries may choose other kernels for other batch sizes: there the last bits
-can differ.
+so a cache that grew over months equals a fresh one (measured for bfloat16, float32
+and int8; a test holds it).  A GPU's libraries may choose other kernels for other batch sizes: there
+the last bits can differ.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Encoder
 from bridgerec.encoders.cache import EmbeddingCache
-from bridgerec.encoders.processor import has_bfloat16, side_by_side
+from bridgerec.encoders.processor import has_bfloat16, keep_freed_memory, side_by_side
 from bridgerec.encoders.weights import locate, settings_hash, weights_hash
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.progress import bar
@@ -74,7 +74,7 @@ class TextEncoder:
     where the `static` backend keeps its table (`artifacts/cache/static`).
 
     Raises:
-        ConfigError: the model cannot be found, or there is no such device.
+        ConfigError: the model cannot be found, or there is no such device or precision.
         ArtifactError: its weights are not the expected ones, or (on first use) cannot be loaded.
     """
 
@@ -85,7 +85,12 @@ class TextEncoder:
             from bridgerec.encoders.openvino import require_openvino
 
             require_openvino()
-        cuda = torch.cuda.is_available() and config.backend != "openvino"
+        if config.precision == "int8":
+            from bridgerec.encoders.int8 import require_int8
+
+            require_int8()
+        on_processor = config.backend == "openvino" or config.precision == "int8"
+        cuda = torch.cuda.is_available() and not on_processor
         if config.device == "cuda" and not cuda:
             raise ConfigError(
                 "embed.text.device is cuda, but PyTorch finds no CUDA device on this machine. "
@@ -103,6 +108,7 @@ class TextEncoder:
             self.precision = "bfloat16" if fast else "float32"
         self._model: Any = None
         self._tokenizer: Any = None
+        self._most_tokens: int | None = None  # of a batch
         self._vectors: Callable[[list[list[int]]], Floats] = self._torch_vectors
 
     @property
@@ -149,6 +155,7 @@ class TextEncoder:
 
     def _prepare(self, model: Any) -> None:
         self._model = model.eval().to(self.device)
+        keep_freed_memory()
         if self.config.backend == "openvino":
             from bridgerec.encoders.openvino import Compiled
 
@@ -158,6 +165,11 @@ class TextEncoder:
             from bridgerec.encoders.packed import round_dense
 
             round_dense(model)
+        elif self.precision == "int8":
+            from bridgerec.encoders.int8 import MOST_TOKENS, quantise_dense
+
+            quantise_dense(model)
+            self._most_tokens = MOST_TOKENS
 
     def encode(
         self, texts: Sequence[str], cache: EmbeddingCache | None = None, progress: bool = False
@@ -206,7 +218,7 @@ class TextEncoder:
 
     def _forward(self, tokens: list[list[int]]) -> Iterator[Floats]:
         """Unit vectors, batch by batch; each batch is a run of texts of the same length."""
-        batches = list(_runs(tokens, self.config.batch_size))
+        batches = list(_runs(tokens, self.config.batch_size, self._most_tokens))
         # the other backends use all cores for one batch
         alone = self.config.backend != "torch" or self.device != "cpu" or len(batches) == 1
         yield from (map if alone else side_by_side)(self._vectors, batches)
@@ -224,11 +236,13 @@ class TextEncoder:
         return np.asarray(unit, dtype=np.float32)
 
 
-def _runs(tokens: list[list[int]], size: int) -> Iterator[list[list[int]]]:
-    """Neighbours with the same number of tokens, at most `size` at a time."""
-    for _, group in groupby(tokens, key=len):
+def _runs(tokens: list[list[int]], size: int, most: int | None) -> Iterator[list[list[int]]]:
+    """Neighbours with the same number of tokens, at most `size` and (of more than one text) at most
+    `most` tokens at a time."""
+    for length, group in groupby(tokens, key=len):
         texts = list(group)
-        yield from (texts[start : start + size] for start in range(0, len(texts), size))
+        step = min(size, max(most // length, 1)) if most else size
+        yield from (texts[start : start + step] for start in range(0, len(texts), step))
 
 
 def pool(hidden: "torch.Tensor", pooling: str) -> "torch.Tensor":
