@@ -112,6 +112,7 @@ def test_what_is_loaded_is_not_read_again(models: list[Candidate]) -> None:
     assert first.members["popular"] is second.members["popular"] is popular
     assert first.members["knn"] is not knn  # was loaded later
     assert second.members == {"ease": ease, "knn": knn, "popular": popular}
+    assert not any(model.loaded for model in models)  # nobody keeps the others in memory
 
 
 def blend_of(member: Candidate, training: Training) -> Blend:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from bridgerec.config import Params, Workspace
+from bridgerec.config import Workspace
 from bridgerec.data.dataset import Cases, Catalogue, Part, Split
 from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError
@@ -38,55 +38,91 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
     """
     from bridgerec.evaluation.report import write_page
 
-    params = workspace.params
-    catalogue = Catalogue.read(workspace.prepared / "items.parquet")
-    vectors = read_vectors(workspace, len(catalogue))
-    images = read_images(workspace, len(catalogue))
     described = read_json(workspace.prepared / "splits.json")
-    metrics: dict[str, Any] = {part: {} for part in ASKED}
-    counts: dict[str, Any] = {part: {} for part in ASKED}
-    people: list[pl.DataFrame] = []
-    comparisons: list[dict[str, Any]] = []
+    found = _Evaluation(workspace, say)
     for name in track(described, "splits judged", terminal=False):
-        split = Split.read(workspace.prepared, name, catalogue)
-        training = split.training()
-        models = _models(workspace, name, catalogue)
-        for part in ASKED:
-            if part == "test" and "cuts" in split.info:  # who is asked later knows more by then
-                say(f"{name}: models take in what was logged before the test part")
-                known = replace(split.known(part), vectors=vectors, images=images)
-                update_all([m for seeds in models.values() for m in seeds], known)
-            metrics[part][name] = {c: {} for c in params.competitors}
-            counts[part][name] = {}
-            for target in split.targets:
-                cases = split.cases(part, target)
-                if len(cases) == 0:
-                    continue
-                say(f"{name}, {part}, {target}: {len(cases):,} people")
-                judged = Judge(cases, training, catalogue, params)
-                for c, rankings in _rankings(models, cases, part, params).items():
-                    metrics[part][name][c][target] = judged.judge(c, rankings)
-                counts[part][name][target] = judged.sizes
-                people.append(judged.per_user(name, part))
-                if part == "test":
-                    comparisons += judged.compare(name)
+        found.split(name)
+    metrics, comparisons = found.metrics, found.comparisons
     _adjust(comparisons)
+    config = workspace.params.evaluation
     metrics["info"] = {
         "splits": described,
-        "people": counts,
-        "seeds": params.evaluation.seeds,
-        "ks": list(params.evaluation.ks),
-        "confidence": params.evaluation.confidence,
-        "bootstrap": params.evaluation.bootstrap,
+        "people": found.sizes,
+        "seeds": config.seeds,
+        "ks": list(config.ks),
+        "confidence": config.confidence,
+        "bootstrap": config.bootstrap,
     }
+    if any(found.drawn_from.values()):
+        metrics["info"]["drawn_from"] = found.drawn_from
     with atomic_folder(workspace.reports / "evaluation") as folder:
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "comparisons.json", comparisons)
-        summary = summarise(metrics)
-        write_json(folder / "summary.json", summary)
-        pl.concat(people).write_parquet(folder / "per_user.parquet")
+        write_json(folder / "summary.json", summarise(metrics))
+        pl.concat(found.people).write_parquet(folder / "per_user.parquet")
         _write_leaderboard(folder, metrics)
         write_page(folder / "index.html", metrics, comparisons)
+
+
+class _Evaluation:
+    """What is found, split by split, of which one's models are in memory at a time.
+
+    `metrics`: part -> split -> candidate -> target -> segment -> metric; `sizes`: part -> split ->
+    target -> segment -> people; `drawn_from`: part -> split -> target -> how many people there are,
+    where not all are asked.
+    """
+
+    def __init__(self, workspace: Workspace, say: Callable[[str], None]) -> None:
+        self.workspace, self.params, self.say = workspace, workspace.params, say
+        self.catalogue = Catalogue.read(workspace.prepared / "items.parquet")
+        self.vectors = read_vectors(workspace, len(self.catalogue))
+        self.images = read_images(workspace, len(self.catalogue))
+        self.metrics: dict[str, Any] = {part: {} for part in ASKED}
+        self.sizes: dict[str, Any] = {part: {} for part in ASKED}
+        self.drawn_from: dict[str, Any] = {part: {} for part in ASKED}
+        self.people: list[pl.DataFrame] = []
+        self.comparisons: list[dict[str, Any]] = []
+
+    def split(self, name: str) -> None:
+        split = Split.read(self.workspace.prepared, name, self.catalogue)
+        training = split.training()
+        models = _models(self.workspace, name, self.catalogue)
+        for part in ASKED:
+            if part == "test" and "cuts" in split.info:  # who is asked later knows more by then
+                self.say(f"{name}: models take in what was logged before the test part")
+                known = replace(split.known(part), vectors=self.vectors, images=self.images)
+                update_all([m for seeds in models.values() for m in seeds], known)
+            self.metrics[part][name] = {c: {} for c in self.params.competitors}
+            self.sizes[part][name] = {}
+            for target in split.targets:
+                cases = self._cases(split, part, target)
+                if len(cases):
+                    judge = Judge(cases, training, self.catalogue, self.params)
+                    self._judge(judge, models, name, part)
+
+    def _cases(self, split: Split, part: Part, target: str) -> Cases:
+        everybody, config = split.cases(part, target), self.params.evaluation
+        cases = everybody.sample(config.max_cases, self.params.seed)
+        if len(cases):
+            count = f"{len(cases):,} of {len(everybody):,}"
+            self.say(f"{split.name}, {part}, {target}: {count} people")
+        if len(cases) < len(everybody):
+            self.drawn_from[part].setdefault(split.name, {})[target] = len(everybody)
+        return cases
+
+    def _judge(
+        self, judge: Judge, models: dict[str, list[Candidate]], split: str, part: Part
+    ) -> None:
+        cases, config = judge.cases, self.params.evaluation
+        every = [m for seeds in models.values() for m in seeds]
+        found = iter(rank_all(every, cases, max(config.ks), config.batch_size, part))
+        for c, seeds in models.items():
+            rankings = list(islice(found, len(seeds)))
+            self.metrics[part][split][c][cases.target] = judge.judge(c, rankings)
+        self.sizes[part][split][cases.target] = judge.sizes
+        self.people.append(judge.per_user(split, part))
+        if part == "test":
+            self.comparisons += judge.compare(split)
 
 
 def _models(workspace: Workspace, split: str, catalogue: Catalogue) -> dict[str, list[Candidate]]:
@@ -103,15 +139,6 @@ def _models(workspace: Workspace, split: str, catalogue: Catalogue) -> dict[str,
         if not found[name]:
             raise ArtifactError(f"{folder} holds no trained model; run the train stage again.")
     return found
-
-
-def _rankings(
-    models: dict[str, list[Candidate]], cases: Cases, part: Part, params: Params
-) -> dict[str, list[Ranking]]:
-    """What every competitor's models did, one per seed."""
-    config, every = params.evaluation, [m for seeds in models.values() for m in seeds]
-    found = iter(rank_all(every, cases, max(config.ks), config.batch_size, part))
-    return {name: list(islice(found, len(seeds))) for name, seeds in models.items()}
 
 
 def _adjust(comparisons: list[dict[str, Any]]) -> None:

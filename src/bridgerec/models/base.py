@@ -56,7 +56,7 @@ class Candidate(ABC):
         self.catalogue = ""
         self.event_kinds: tuple[str, ...] = ()
         self.folder = Path()  # where it was loaded from
-        self.loaded: Mapping[Path, Candidate] = {}  # others that are in memory, by their folders
+        self.loaded: Mapping[Path, Candidate] = {}  # while it is restored: others, by their folders
         self.compression = Compression()
 
     def train(self, training: Training) -> None:
@@ -224,6 +224,7 @@ def load(path: Path, loaded: Mapping[Path, Candidate] | None = None) -> Candidat
     candidate.folder, candidate.loaded = path, loaded or {}
     candidate.compression = Compression(**meta.get("compression", {}))
     candidate.restore(expand(arrays))
+    candidate.loaded = {}  # or all of them would stay in memory as long as one
     return candidate
 
 

@@ -155,6 +155,7 @@ def _values(
     """`gate.metric` of each person, (people,), in the order of `users`."""
     params = workspace.params
     cases = Split.read(workspace.prepared, split, rival.new).cases("validation", target)
+    cases = cases.sample(params.evaluation.max_cases, params.seed)
     if cases.users.tolist() != users.to_list():
         raise ArtifactError(
             f"reports/evaluation is of other people than artifacts/prepared ({split}, {target}). "
