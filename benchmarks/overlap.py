@@ -8,17 +8,16 @@ domains stays linked (a seeded draw); the rest are taken apart into two people e
 and popularity stay the same and only the link is lost.  Everybody held out is asked, at each share,
 for all their items of one domain from all their items of the other.
 
-Options are those of `bridgerec init`, but `two_tower` and `sequence` have fewer epochs, `sequence`
-is one small copy, and EASE learns from the people with the most rows alone.  `text` learns nothing:
-the mean of a history's vectors against the items', which needs no overlap.  `text_popularity` and
-`blend` (of all but `sequence`) mix what the others left in OUT, with weights learned from the
-people of `valid`, who are known in both domains; so they come after the others.  What is finished
-in OUT is not run again; prints Markdown, writes overlap.svg.
+Options are those of `bridgerec init`, but `two_tower` and `sequence` have fewer epochs, and
+`sequence` is one small copy.  `text` learns nothing: the mean of a history's vectors against the
+items', which needs no overlap.  `text_popularity` and `blend` (of all others) mix what the others
+left in OUT, with weights learned from the people of `valid`, who are known in both domains; so they
+come after the others.  What is finished in OUT is not run again; prints Markdown, writes
+overlap.svg.
 """
 
 import argparse
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,16 +40,14 @@ from bridgerec.models.sparse import matrix
 from stages import kept, table
 
 TEMPLATE = Path(__file__).parent.parent / "src" / "bridgerec" / "templates" / "params.yaml"
-LEARNED = "item_knn,sequential_rules,ials,ease_text,emcdr,ptupcdr,profile,two_tower"
-DEFAULT = f"popularity,text,text_popularity,{LEARNED},blend,sequence"
+LEARNED = "item_knn,sequential_rules,ials,ease_text,emcdr,ptupcdr,profile,two_tower,sequence"
+DEFAULT = f"popularity,text,text_popularity,{LEARNED},blend"
 BLENDS = {
     "text_popularity": ["popularity", "text"],
     "blend": ["popularity", "text", *LEARNED.split(",")],
 }
-PEOPLE = 10_000  # of whom EASE learns, all their items; over all people it would keep to few items
 # these people are many: so they still give more steps than those of `docs/benchmarks.md`
 CHANGED: dict[str, dict[str, Any]] = {
-    "ease_text": {"max_rows": 20_000},
     "two_tower": {"epochs": 2},
     "sequence": {"embedding_size": 64, "epochs": 3},
 }
@@ -91,13 +88,6 @@ def untrained(name: str) -> Candidate:
     return build(name, Model(**{**entry, **CHANGED.get(name, {})}), SEED)
 
 
-def longest(training: Training, people: int) -> Training:
-    """Only those people who have the most rows."""
-    order = np.argsort(-training.histories.lengths, kind="stable")
-    kept = np.sort(order[:people])
-    return replace(training, users=training.users[kept], histories=training.histories.take(kept))
-
-
 def trained(name: str, training: Training, out: Path, valid: list[Cases]) -> Candidate:
     """A candidate, kept in `out` for the blends, or the blend of those that are kept there.
 
@@ -112,7 +102,7 @@ def trained(name: str, training: Training, out: Path, valid: list[Cases]) -> Can
         blend.learn(members, training, valid)
         return blend
     candidate = untrained(name)
-    candidate.train(longest(training, PEOPLE) if name == "ease_text" else training)
+    candidate.train(training)
     if name != "text":
         candidate.save(out / name)
     return candidate

@@ -280,12 +280,16 @@ class Train(Strict):
 
 
 class Evaluation(Strict):
+    """`max_cases`: of more people per split and target a seeded draw is asked, the same one for all
+    candidates."""
+
     ks: tuple[Annotated[int, Field(ge=1)], ...] = (5, 10, 20)
     seeds: int = Field(3, ge=1)  # for candidates that train with randomness
     bootstrap: int = Field(1000, ge=100)
     confidence: Fraction = 0.95
     sampled_negatives: int = Field(999, ge=1)
     batch_size: int = Field(512, ge=1)
+    max_cases: int = Field(50_000, ge=2)
 
 
 # what `evaluation.segments` tells apart, beside from_DOMAIN and script_NAME

@@ -37,7 +37,8 @@ def keep_memory() -> None:
     """Let glibc keep freed blocks for the next array (elsewhere: do nothing).
 
     By default it returns every large block to the kernel, which then has to zero and map new
-    pages for the next one: up to a third of the time of array code on many million rows.
+    pages for the next one: up to a third of the time of array code on many million rows.  Threads
+    share one heap, as one of their own could not hold a large block.
     """
     import ctypes
 
@@ -45,6 +46,7 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD: blocks up to 1 GiB come from the heap
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: the heap does not shrink
+        mallopt(-8, 1)  # M_ARENA_MAX
 
 
 class DiskFull(OSError):

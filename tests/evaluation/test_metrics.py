@@ -8,8 +8,9 @@ from sklearn.metrics import average_precision_score, ndcg_score
 
 from bridgerec.data.dataset import Histories
 from bridgerec.errors import ArtifactError
+from bridgerec.evaluation.judge import _better_relevant
 from bridgerec.evaluation.metrics import case_metrics, list_metrics, ranks, sampled_metrics
-from bridgerec.evaluation.protocol import _adjust, _better_relevant
+from bridgerec.evaluation.protocol import _adjust
 from bridgerec.evaluation.significance import Bootstrap, holm
 
 NOTHING = Histories.of([[]])

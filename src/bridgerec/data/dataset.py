@@ -225,6 +225,18 @@ class Cases:
     def __len__(self) -> int:
         return len(self.users)
 
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Cases":
+        """The given rows, in the given order."""
+        histories, relevant = self.histories.take(rows), self.relevant.take(rows)
+        return Cases(self.target, self.users[rows], histories, relevant)
+
+    def sample(self, most: int, seed: int) -> "Cases":
+        """A seeded draw of `most` cases, in their order; all where there are no more."""
+        if len(self) <= most:
+            return self
+        drawn = np.random.default_rng(seed).permutation(len(self))[:most]
+        return self.take(np.sort(drawn))
+
 
 @dataclass(frozen=True)
 class Split:

@@ -27,15 +27,17 @@ class Bootstrap:
     """
 
     def __init__(self, n: int, resamples: int, confidence: float, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self.weights = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float32)
+        drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
+        # by person: subsets of people are then copied row by row
+        self.weights = drawn.astype(np.float32, order="F")
         tail = (1 - confidence) / 2
         self.quantiles = (tail, 1 - tail)
 
     def means(self, values: Floats, member: NDArray[np.bool_]) -> Floats:
         """Resampled means of the members' columns, (resamples, columns); `values` (n, columns)."""
-        total = self.weights[:, member] @ values[member].astype(np.float32)
-        count = self.weights[:, member].sum(1, keepdims=True)
+        weights = self.weights if member.all() else self.weights[:, member]
+        total = weights @ values[member].astype(np.float32)
+        count = weights.sum(1, keepdims=True)
         ends: Floats = (total / np.maximum(count, 1)).astype(np.float64)
         return ends
 

@@ -5,6 +5,7 @@ arrived a minute ago and a training user take the same road, offline and online.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,6 +56,7 @@ class Candidate(ABC):
         self.catalogue = ""
         self.event_kinds: tuple[str, ...] = ()
         self.folder = Path()  # where it was loaded from
+        self.loaded: Mapping[Path, Candidate] = {}  # while it is restored: others, by their folders
         self.compression = Compression()
 
     def train(self, training: Training) -> None:
@@ -113,7 +115,7 @@ class Candidate(ABC):
         """Scores of the target's items, shape (batch, items of the target), higher is better.
 
         Seen items are not masked here.  Empty histories are allowed and must give finite
-        scores.
+        scores.  Several threads may ask at once.
         """
 
     def cross_score(
@@ -194,8 +196,11 @@ def build(name: str, model: Model, seed: int = 0) -> Candidate:
         raise ConfigError(f"models.{name}: {keys}") from error
 
 
-def load(path: Path) -> Candidate:
+def load(path: Path, loaded: Mapping[Path, Candidate] | None = None) -> Candidate:
     """Read a trained candidate from a folder.
+
+    A blend takes its members from those that are `loaded`, where their (resolved) folders are
+    among them, and reads the others.
 
     Raises:
         ArtifactError: a file is missing or damaged.
@@ -216,9 +221,10 @@ def load(path: Path) -> Candidate:
     candidate._shape(tuple(meta["domains"]), np.array(meta["offsets"], dtype=np.int64))
     candidate.catalogue = meta["catalogue"]
     candidate.event_kinds = tuple(meta.get("event_kinds", ()))
-    candidate.folder = path
+    candidate.folder, candidate.loaded = path, loaded or {}
     candidate.compression = Compression(**meta.get("compression", {}))
     candidate.restore(expand(arrays))
+    candidate.loaded = {}  # or all of them would stay in memory as long as one
     return candidate
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from bridgerec.data.dataset import Cases, Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, under
-from bridgerec.models.scores import Floats, standardised
+from bridgerec.models.scores import Floats, Mix, standardised
 from bridgerec.models.trends import Trends
 from bridgerec.training.choices import Choices, Picked, pick
 from bridgerec.training.mixing import Mixture, learn_mixture, sharpen
@@ -92,9 +92,13 @@ class Blend(Candidate):
         return any(member.tells_kinds for member in self.members.values())
 
     def refresh(self, known: Training) -> None:
-        self.trends = Trends.fit(known, (HALF_LIFE,))
+        self.follow(known)
         for member in self.members.values():
             member.update(known)
+
+    def follow(self, known: Training) -> None:
+        """The blend's own part of `update`, without its members'."""
+        self.trends = Trends.fit(known, (HALF_LIFE,))
 
     def _mixture(self, choices: Choices) -> Mixture:
         c = self.config
@@ -119,7 +123,10 @@ class Blend(Candidate):
             rows = chosen[start : start + 256]
             histories, relevant = cases.histories.take(rows), cases.relevant.take(rows)
             seen = histories.within(block)
-            scores = np.stack(self._standardised(histories, cases.target), axis=2)
+            scores = np.stack(
+                [standardised(m.score(histories, cases.target)) for m in self.members.values()],
+                axis=2,
+            )
             hidden = np.zeros(scores.shape[:2], dtype=bool)
             hidden[seen.rows, seen.items - block.start] = True
             right = np.zeros_like(hidden)
@@ -157,26 +164,34 @@ class Blend(Candidate):
         ]
         return np.stack(found, axis=1).astype(np.float32)
 
-    def _standardised(self, histories: Histories, target: str) -> list[Floats]:
-        return [standardised(m.score(histories, target)) for m in self.members.values()]
+    def _weights(
+        self, histories: Histories, target: str, users: NDArray[np.int64] | None
+    ) -> Floats:
+        """How much each member counts, (batch, members)."""
+        if target not in self.mixtures:  # nobody was asked there: all alike
+            return np.ones((len(histories), len(self.members)), dtype=np.float32)
+        told = self._told(histories, target)
+        if users is None:
+            return self.mixtures[target][FOLDS].weights(*told)
+        folds = np.stack([m.weights(*told) for m in self.mixtures[target][:FOLDS]])
+        return folds[users % FOLDS, np.arange(len(users))]
 
-    def _mix(self, histories: Histories, target: str, weights: Floats) -> Floats:
-        scores = self._standardised(histories, target)
-        total = np.zeros_like(scores[0])
-        for i, own in enumerate(scores):
-            total += weights[:, [i]] * own
-        return total
+    def mix(self, histories: Histories, target: str, users: NDArray[np.int64] | None = None) -> Mix:
+        """Their answer, to which the members' standardised scores are yet to be added in order; for
+        `users` of validation with weights that were learned from others."""
+        block = self.block(target)
+        return Mix(self._weights(histories, target, users), block.stop - block.start)
+
+    def _mixed(self, mix: Mix, histories: Histories, target: str) -> Floats:
+        for member in self.members.values():
+            mix.add(standardised(member.score(histories, target)))
+        return mix.scores
 
     def score(self, histories: Histories, target: str) -> Floats:
-        if target not in self.mixtures:  # nobody was asked there: all alike
-            return self._mix(histories, target, np.ones((len(histories), len(self.members)), "f4"))
-        weights = self.mixtures[target][FOLDS].weights(*self._told(histories, target))
-        return self._mix(histories, target, weights)
+        return self._mixed(self.mix(histories, target), histories, target)
 
     def cross_score(self, histories: Histories, target: str, users: NDArray[np.int64]) -> Floats:
-        told = self._told(histories, target)
-        folds = np.stack([m.weights(*told) for m in self.mixtures[target][:FOLDS]])
-        return self._mix(histories, target, folds[users % FOLDS, np.arange(len(users))])
+        return self._mixed(self.mix(histories, target, users), histories, target)
 
     def arrays(self) -> Arrays:
         found: Arrays = {f"trends/{n}": a for n, a in self.trends.arrays().items()}
@@ -194,7 +209,8 @@ class Blend(Candidate):
         self.members, present = {}, []
         for place, (name, path) in enumerate(sorted(self.config.members.items())):
             try:
-                self.members[name] = load(self.folder / path)
+                own = self.folder / path
+                self.members[name] = self.loaded.get(own.resolve()) or load(own)
                 present.append(place)
             except ArtifactError as error:
                 warnings.warn(f"the blend goes on without {name}: {error}", stacklevel=2)

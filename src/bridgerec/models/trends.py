@@ -106,7 +106,10 @@ class Trends:
         return self.tables[k][self.at(moment), block]
 
     def lift(self, weights: Floats, moment: NDArray[np.int64], block: slice) -> Floats:
-        """The half-lives' `of_block`, each by its weight (half-lives,), summed: (n, items)."""
+        """The half-lives' `of_block`, each by its weight (half-lives,), summed: (n, items), or
+        (1, items) where all moments are one."""
+        if len(moment) and (moment == moment[0]).all():
+            moment = moment[:1]
         found = np.zeros((len(moment), block.stop - block.start), dtype=np.float32)
         for k, weight in enumerate(weights):
             found += weight * self.of_block(k, moment, block)

@@ -121,7 +121,7 @@ class TwoTower(Candidate):
             timed, warm = int(histories.asked is not None), (kind == d).any(1)
             weights = self.towers.prior.trend[timed, d].numpy()
             lift = torch.from_numpy(self.trends.lift(weights, histories.moment, block))
-            lift *= warm[:, None]
+            lift = lift * warm[:, None]
             popularity = self.log_popularity[None, block]
             scores += self.towers.prior(d, timed, users, warm, popularity, lift)
         return np.asarray(scores.numpy(), dtype=np.float32)

@@ -48,7 +48,9 @@ def blend(workspace: Workspace, say: Say) -> None:
 def evaluate(workspace: Workspace, say: Say) -> None:
     """Judge every candidate on every split."""
     from bridgerec.evaluation.protocol import evaluate_workspace
+    from bridgerec.runtime import keep_memory
 
+    keep_memory()
     evaluate_workspace(workspace, say)
 
 

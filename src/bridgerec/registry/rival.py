@@ -161,13 +161,13 @@ def _answered(
     workspace: Workspace, rival: AsItStands, split: str, target: str, users: pl.Series
 ) -> Answered:
     """What the live release does for today's `users` of validation, in their order."""
+    config, seed = workspace.params.evaluation, workspace.params.seed
     today = Split.read(workspace.prepared, split, rival.new)
-    cases = today.cases("validation", target)
+    cases = today.cases("validation", target).sample(config.max_cases, seed)
     if cases.users.tolist() != users.to_list():
         raise ArtifactError(
             f"reports/evaluation is of other people than artifacts/prepared ({split}, {target}). "
             "Run the pipeline again."
         )
-    config = workspace.params.evaluation
     ranking = evaluate(rival, cases, max(config.ks), config.batch_size, "validation")  # type: ignore[arg-type]
     return Answered(cases, today.training(), ranking.rank)

@@ -63,7 +63,7 @@ class Judge:
             "held_back": draw < tune.held_back,
         }
         self.asked = {
-            people: [(i, _take(cases, np.flatnonzero(member[cases.users]))) for i, cases in asked]
+            people: [(i, cases.take(np.flatnonzero(member[cases.users]))) for i, cases in asked]
             for people, member in chosen.items()
         }
         for people in ("search", "held_back"):
@@ -102,8 +102,3 @@ class Judge:
             return np.zeros(0)
         distinct, number = np.unique(np.concatenate(users), return_inverse=True)
         return np.bincount(number, np.concatenate(found)).astype(np.float64) * len(distinct)
-
-
-def _take(cases: Cases, rows: NDArray[np.int64]) -> Cases:
-    histories, relevant = cases.histories.take(rows), cases.relevant.take(rows)
-    return Cases(cases.target, cases.users[rows], histories, relevant)
