@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bridgerec.data.dataset import Cases, Histories, Training
 from bridgerec.errors import ArtifactError
@@ -13,6 +14,7 @@ from bridgerec.models.blend import FOLDS, Blend, BlendConfig
 from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.item_knn import ItemKNN
 from bridgerec.models.popularity import Popularity
+from bridgerec.models.scores import Floats
 from bridgerec.testing import CandidateContract
 from bridgerec.training.choices import Choices
 from bridgerec.training.mixing import learn_mixture
@@ -125,6 +127,15 @@ def test_a_blend_has_no_training_of_its_own(training: Training) -> None:
         Blend().learn({}, training, [])
 
 
+def choices_of(
+    scores: Floats, relevant: NDArray[np.bool_], log_copies: Floats, segment: NDArray[np.int64]
+) -> Choices:
+    n, width, _ = scores.shape
+    items = np.tile(np.arange(width, dtype=np.int32), (n, 1))
+    moment = np.zeros(n, dtype=np.int64)
+    return Choices(items, scores, relevant, log_copies, segment, np.zeros((n, 1), "f4"), moment)
+
+
 def test_mixture_finds_the_weights_that_made_the_choices() -> None:
     """Choices drawn from a softmax with known weights per segment."""
     rng = np.random.default_rng(0)
@@ -134,7 +145,7 @@ def test_mixture_finds_the_weights_that_made_the_choices() -> None:
     logits = np.einsum("nwm,nm->nw", scores, true[segment])
     chosen = (logits + rng.gumbel(size=logits.shape)).argmax(1)
     relevant = np.arange(width) == chosen[:, None]
-    choices = Choices(scores, relevant, np.zeros((n, width), "f4"), segment, np.zeros((n, 1), "f4"))
+    choices = choices_of(scores, relevant, np.zeros((n, width), "f4"), segment)
     found = learn_mixture(choices, 2, regularization=0, steps=100)
     weights = found.weights(np.arange(2), np.zeros((2, 1), dtype=np.float32))
     np.testing.assert_allclose(weights, true, atol=0.15)
@@ -150,10 +161,8 @@ def test_copies_make_a_sample_stand_for_the_catalogue() -> None:
     some = np.take_along_axis(scores, order[:, :, None], 1)
     copies = np.full((3000, 100), np.log(199 / 99), dtype=np.float32)
     copies[:, 0] = 0
-    choices = Choices(
-        some, np.arange(100) == np.zeros((3000, 1)), copies,
-        np.zeros(3000, dtype=np.int64), np.zeros((3000, 1), dtype=np.float32),
-    )  # fmt: skip
+    chosen_first = np.arange(100) == np.zeros((3000, 1))
+    choices = choices_of(some, chosen_first, copies, np.zeros(3000, dtype=np.int64))
     found = learn_mixture(choices, 1, regularization=0, steps=100)
     assert found.weights(np.zeros(1, dtype=np.int64), np.zeros((1, 1), "f4"))[0, 0] == (
         pytest.approx(1.5, abs=0.1)

@@ -1,8 +1,8 @@
 """Where each model ranks what somebody met, among all items of the target.
 
 People are asked in blocks, side by side on PyTorch's threads.  Of a block every model is scored
-once: a blend is mixed from its members' scores as they come by, so that only one model's scores
-and the blends' sums are in memory.
+once: a blend is mixed from its members' scores as they come by, so that only the scores of one
+model and of the blends' members are in memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -101,7 +101,7 @@ def _answers(
                 scores = model.cross_score(histories, target, users)
             yield places[id(model)], scores
     for blend, mix in mixes:
-        yield places[id(blend)], mix.scores
+        yield places[id(blend)], mix.scores()
 
 
 def _top(scores: Scores, k: int) -> NDArray[np.int64]:

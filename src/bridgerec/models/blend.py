@@ -4,7 +4,8 @@ Stacking (Wolpert 1992; feature-weighted, Sill et al. 2009).  The members are tr
 training rows by their own stages; the blend learns how much to trust whom (`training.mixing`) on
 the validation part: per length of the history in the target, and by how much somebody followed
 trends so far.  Scores are standardised per person, so that a member that is missing leaves
-the others' mixture as it was.
+the others' mixture as it was.  A small network then looks again at the first items of the mixture
+(`training.reranking`), where people it did not learn from say that this helps.
 
 Validation is also where the gate compares candidates.  Hence the people are dealt into folds, and
 `cross_score` answers for each fold with weights that were learned from the others.
@@ -20,12 +21,13 @@ from bridgerec.data.dataset import Cases, Histories, Training
 from bridgerec.errors import ArtifactError
 from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, under
 from bridgerec.models.scores import Floats, Mix, standardised
+from bridgerec.models.second_look import SecondLook, person_of
 from bridgerec.models.trends import Trends
 from bridgerec.training.choices import Choices, Picked, pick
 from bridgerec.training.mixing import Mixture, learn_mixture, sharpen
 
 FOLDS = 2
-HALF_LIFE = 5.0  # days: what counts as a trend when people are told apart by them
+HALF_LIVES = (3.0, 15.0, 90.0)  # days; people are told apart by the first
 RECENT = 5  # entries
 MOST = 3.0  # deviations: who is further out counts as there
 
@@ -34,21 +36,24 @@ class BlendConfig(CandidateConfig):
     """`members`: where each trained candidate lies, relative to the blend's own folder.
     `edges`: lengths of the target history at which new weights begin.  Weights are learned from
     at most `max_cases` people per target, each with the `top` items of every member and `others`
-    at random.  Members below `least` of the largest mean weight are left out."""
+    at random.  Members below `least` of the largest mean weight are left out.  The network looks
+    at the first `rerank` items (0: there is none)."""
 
     members: dict[str, str] = Field({})
     edges: tuple[int, ...] = (1, 5, 10)
     max_cases: int = Field(3000, ge=10)
-    top: int = Field(100, ge=1)
+    top: int = Field(300, ge=1)
     others: int = Field(400, ge=1)
     regularization: float = Field(0.001, ge=0)
     steps: int = Field(60, ge=1)
     sharpen: bool = True
     least: float = Field(0.02, ge=0, lt=1)
+    rerank: int = Field(300, ge=0)
 
 
 class Blend(Candidate):
-    """score = sum over members of w(target, history) * standardised score."""
+    """score = sum over members of w(target, history) * standardised score, plus what the network
+    adds to the first items."""
 
     config_class = BlendConfig
 
@@ -67,10 +72,12 @@ class Blend(Candidate):
         self.catalogue = training.catalogue.fingerprint
         self.event_kinds = training.event_kinds
         self.members = dict(sorted(members.items()))  # as JSON keeps them: weights go by place
-        self.trends = Trends.fit(training, (HALF_LIFE,))
+        self.trends = Trends.fit(training, HALF_LIVES)
         self.mixtures: dict[str, list[Mixture]] = {}
         self.scale: dict[str, Floats] = {}
+        self.second = SecondLook(self.config.rerank)
         usual: list[Floats] = []
+        learned: dict[str, tuple[Choices, NDArray[np.int64]]] = {}
         for cases in asked:
             if len(cases) == 0:
                 continue
@@ -85,7 +92,15 @@ class Blend(Candidate):
             ]
             self.mixtures[cases.target] = [*folds, found]
             usual.append(found.weights(choices.segment, choices.features).mean(0))
-        self._drop(np.max([w / w.max() for w in usual], axis=0) >= self.config.least)
+            learned[cases.target] = choices, fold
+        kept = np.max([w / w.max() for w in usual], axis=0) >= self.config.least
+        self._drop(kept)
+        for target, (choices, fold) in learned.items():
+            if self.config.rerank:
+                self.second.learn(
+                    target, self.block(target), self.mixtures[target], choices.only(kept), fold,
+                    self.trends, self.seed,
+                )  # fmt: skip
 
     @property
     def tells_kinds(self) -> bool:
@@ -98,7 +113,7 @@ class Blend(Candidate):
 
     def follow(self, known: Training) -> None:
         """The blend's own part of `update`, without its members'."""
-        self.trends = Trends.fit(known, (HALF_LIFE,))
+        self.trends = Trends.fit(known, HALF_LIVES)
 
     def _mixture(self, choices: Choices) -> Mixture:
         c = self.config
@@ -132,8 +147,9 @@ class Blend(Candidate):
             right = np.zeros_like(hidden)
             right[relevant.rows, relevant.items - block.start] = True
             picked += pick(scores, hidden, right, c.top, c.others, rng)
-        told = self._told(cases.histories.take(chosen), cases.target)
-        return Choices.of(picked, *told), cases.users[chosen]
+        histories = cases.histories.take(chosen)
+        told = self._told(histories, cases.target)
+        return Choices.of(picked, *told, histories.moment), cases.users[chosen]
 
     def _told(self, histories: Histories, target: str) -> tuple[NDArray[np.int64], Floats]:
         """The segment and the scaled features of each row."""
@@ -164,28 +180,30 @@ class Blend(Candidate):
         ]
         return np.stack(found, axis=1).astype(np.float32)
 
-    def _weights(
-        self, histories: Histories, target: str, users: NDArray[np.int64] | None
-    ) -> Floats:
-        """How much each member counts, (batch, members)."""
-        if target not in self.mixtures:  # nobody was asked there: all alike
-            return np.ones((len(histories), len(self.members)), dtype=np.float32)
-        told = self._told(histories, target)
-        if users is None:
-            return self.mixtures[target][FOLDS].weights(*told)
-        folds = np.stack([m.weights(*told) for m in self.mixtures[target][:FOLDS]])
-        return folds[users % FOLDS, np.arange(len(users))]
-
     def mix(self, histories: Histories, target: str, users: NDArray[np.int64] | None = None) -> Mix:
         """Their answer, to which the members' standardised scores are yet to be added in order; for
-        `users` of validation with weights that were learned from others."""
-        block = self.block(target)
-        return Mix(self._weights(histories, target, users), block.stop - block.start)
+        `users` of validation by what was learned from others."""
+        n, block = len(histories), self.block(target)
+        size = block.stop - block.start
+        if target not in self.mixtures:  # nobody was asked there: all alike
+            return Mix(np.ones((n, len(self.members)), dtype=np.float32), size)
+        which = np.full(n, FOLDS) if users is None else users % FOLDS
+        segment, features = self._told(histories, target)
+        every = np.stack([m.weights(segment, features) for m in self.mixtures[target]])
+        weights = every[which, np.arange(n)]
+        if target not in self.second.rerankers:
+            return Mix(weights, size)
+
+        def after(mixed: Floats, members: list[Floats]) -> Floats:
+            person = person_of(segment, features)
+            return self.second(target, block, mixed, members, histories, which, person, self.trends)
+
+        return Mix(weights, size, after)
 
     def _mixed(self, mix: Mix, histories: Histories, target: str) -> Floats:
         for member in self.members.values():
             mix.add(standardised(member.score(histories, target)))
-        return mix.scores
+        return mix.scores()
 
     def score(self, histories: Histories, target: str) -> Floats:
         return self._mixed(self.mix(histories, target), histories, target)
@@ -200,7 +218,7 @@ class Blend(Candidate):
             found[f"b/{target}"] = np.stack([m.b for m in mixtures])
             found[f"factor/{target}"] = np.stack([m.factor for m in mixtures])
             found[f"scale/{target}"] = self.scale[target]
-        return found
+        return found | {f"second/{n}": a for n, a in self.second.arrays().items()}
 
     def restore(self, arrays: Arrays) -> None:
         self.trends = Trends.of(under(arrays, "trends/"))
@@ -216,6 +234,9 @@ class Blend(Candidate):
                 warnings.warn(f"the blend goes on without {name}: {error}", stacklevel=2)
         if not self.members:
             raise ArtifactError(f"{self.folder}: none of the blend's members can be read.")
+        self.second = SecondLook(self.config.rerank)
+        if len(present) == len(self.config.members):  # it knows them all, or nothing
+            self.second.restore(under(arrays, "second/"))
         factor = under(arrays, "factor/")
         self.mixtures = {
             t: [Mixture(*parts).only(present) for parts in zip(a[t], b[t], factor[t], strict=True)]

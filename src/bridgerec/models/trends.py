@@ -105,6 +105,15 @@ class Trends:
             return np.broadcast_to(now, (len(moment), len(now)))
         return self.tables[k][self.at(moment), block]
 
+    def of_items(
+        self, k: int, moment: NDArray[np.int64], items: NDArray[np.integer[Any]]
+    ) -> Floats:
+        """log(popularity + EPSILON) of some items (n, number) at each moment (n,)."""
+        if self._tables is None and (moment >= self.edges[-1]).all():  # as a service asks
+            found = self.of_entries(k, moment.repeat(items.shape[1]), items.ravel())
+            return found.reshape(items.shape)
+        return self.tables[k][self.at(moment)[:, None], items]
+
     def lift(self, weights: Floats, moment: NDArray[np.int64], block: slice) -> Floats:
         """The half-lives' `of_block`, each by its weight (half-lives,), summed: (n, items), or
         (1, items) where all moments are one."""

@@ -1,45 +1,55 @@
 """What the weights of a mixture are learned from: a few items per case, each with many scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-Picked = tuple[Floats, Bools, Floats]
+Picked = tuple[NDArray[np.int64], Floats, Bools, Floats]
 PADDING = np.float32(-1e9)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Per case the items to choose from, shape (cases, width): the `scores` (…, members) that
-    the members give them, whether they are `relevant`, and `log_copies`: how many items of the
-    catalogue each stands for (very negative: padding)."""
+    """Per case the `items` to choose from, shape (cases, width), as places in the target: the
+    `scores` (…, members) that the members give them, whether they are `relevant`, and
+    `log_copies`: how many items of the catalogue each stands for (very negative: padding)."""
 
+    items: NDArray[np.int32]
     scores: Floats
     relevant: NDArray[np.bool_]
     log_copies: Floats
     segment: NDArray[np.int64]  # (cases,)
     features: Floats  # (cases, features)
+    moment: NDArray[np.int64]  # (cases,)
 
     def take(self, rows: NDArray[np.bool_]) -> "Choices":
         return Choices(
-            self.scores[rows], self.relevant[rows], self.log_copies[rows],
-            self.segment[rows], self.features[rows],
+            self.items[rows], self.scores[rows], self.relevant[rows], self.log_copies[rows],
+            self.segment[rows], self.features[rows], self.moment[rows],
         )  # fmt: skip
 
+    def only(self, members: NDArray[np.bool_]) -> "Choices":
+        """The same choices, scored by some members alone."""
+        return replace(self, scores=self.scores[:, :, members])
+
     @classmethod
-    def of(cls, picked: list[Picked], segment: NDArray[np.int64], features: Floats) -> "Choices":
+    def of(
+        cls, picked: list[Picked], segment: NDArray[np.int64], features: Floats,
+        moment: NDArray[np.int64],
+    ) -> "Choices":  # fmt: skip
         """One case per entry of `picked`, padded to the widest."""
-        width, members = max(len(own[1]) for own in picked), picked[0][0].shape[1]
+        width, members = max(len(own[0]) for own in picked), picked[0][1].shape[1]
+        items = np.zeros((len(picked), width), dtype=np.int32)
         scores = np.zeros((len(picked), width, members), dtype=np.float32)
         relevant = np.zeros((len(picked), width), dtype=bool)
         log_copies = np.full((len(picked), width), PADDING, dtype=np.float32)
-        for i, (own, right, number) in enumerate(picked):
-            scores[i, : len(own)], relevant[i, : len(own)] = own, right
-            log_copies[i, : len(own)] = number
-        return cls(scores, relevant, log_copies, segment, features)
+        for i, (which, own, right, number) in enumerate(picked):
+            items[i, : len(own)], scores[i, : len(own)] = which, own
+            relevant[i, : len(own)], log_copies[i, : len(own)] = right, number
+        return cls(items, scores, relevant, log_copies, segment, features, moment)
 
 
 def pick(
@@ -62,5 +72,5 @@ def pick(
     for i in range(len(scores)):
         items = np.flatnonzero((wanted[i] & ~hidden[i]) | drawn[i] | right[i])
         log_copies = np.where(drawn[i, items], copies[i], 0).astype(np.float32)
-        found.append((scores[i, items], right[i, items], log_copies))
+        found.append((items, scores[i, items], right[i, items], log_copies))
     return found
