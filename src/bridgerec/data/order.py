@@ -39,10 +39,12 @@ def stable_order(*keys: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         bits = (int(key.max()) - low).bit_length()
         passes = -(-bits // min(_DIGIT, n.bit_length() + 4))
         width = -(-bits // max(passes, 1))
+        if low != 0:
+            key = np.subtract(key, low, dtype=np.int64)
+        if bits < 32:
+            key = key.astype(np.int32, copy=False)  # half the memory to go through in each pass
         for number in range(passes):
             digit = key if order is None else at(key, order)
-            if low != 0:
-                digit = np.subtract(digit, low, dtype=np.int64)
             if passes > 1:
                 digit = (digit >> number * width) & ((1 << width) - 1)
             order = _count(digit, 1 << width, order)
