@@ -7,7 +7,8 @@ import polars as pl
 
 from bridgerec.config import Params
 from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
-from bridgerec.evaluation.protocol import _Judge
+from bridgerec.evaluation.judge import Judge
+from bridgerec.evaluation.protocol import evaluate
 from bridgerec.evaluation.segments import Scripts
 from helpers import small_params
 
@@ -73,11 +74,12 @@ def judged(**models: Any) -> tuple[dict[str, Any], pl.DataFrame, Params]:
                         targets=["right"])  # fmt: skip
     params = Params.model_validate(made)
     scripts = Scripts.of(training.catalogue)
-    judge = _Judge(cases, "validation", training, training.catalogue, scripts, params)
-    found = {
-        name: {"right": judge.judge(name, [Model(training, cases, **options)])}  # type: ignore[list-item]
+    judge = Judge(cases, training, training.catalogue, scripts, params)
+    ranked = {
+        name: evaluate(Model(training, cases, **options), cases, part="validation")  # type: ignore[arg-type]
         for name, options in models.items()
     }
+    found = {name: {"right": judge.judge(name, [ranking])} for name, ranking in ranked.items()}
     people = {"temporal": {"right": judge.sizes}}
     metrics = {"validation": {"temporal": found}, "test": {"temporal": found}}
     return {**metrics, "info": {"people": people}}, judge.per_user("temporal", "validation"), params
