@@ -53,7 +53,7 @@ def quantise_dense(model: torch.nn.Module) -> None:
                 for place, layer in enumerate(layers):
                     layer.forward = partial(together, place)  # type: ignore[method-assign]
         for layer in dense.values():
-            layer.forward = partial(Quantised([layer]))  # type: ignore[method-assign]
+            layer.forward = Quantised([layer])  # type: ignore[assignment,method-assign]
 
 
 class Quantised:
