@@ -54,7 +54,7 @@ layers: install-test
 	$(BIN)/lint-imports --no-cache
 
 unit: install-test
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow and not long"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow and not long" -n 2 --dist loadfile
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "slow and not long"
 
 clean:  ## remove what the pipeline made (the data stay)

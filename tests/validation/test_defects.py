@@ -302,6 +302,18 @@ def test_platforms_that_grow_fade_or_export_later_are_not_suspect(
     assert verdict_of(place) == {}
 
 
+def test_rows_in_another_unit_are_told_so(place: Workspace) -> None:
+    """Some rows in milliseconds among seconds."""
+
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        mixed = pl.when(pl.int_range(pl.len()) % 10 == 0).then(1000).otherwise(1)
+        return frame.with_columns(pl.col("timestamp") * mixed)
+
+    edit(place, "interactions", change)
+    remedy = str(verdict_of(place)["impossible_times"]["remedy"])
+    assert "30 would be dates in ms, the others are in s" in remedy
+
+
 def test_constant_times_without_the_temporal_protocol_warn(place: Workspace) -> None:
     set_params(place, split={"protocols": ["leave_last"]}, gate={"protocol": "leave_last"})
     edit(place, "interactions", number("timestamp", 1_600_000_000, 300))

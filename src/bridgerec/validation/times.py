@@ -55,7 +55,7 @@ def check_times(
     if count:
         yield Finding(
             name, "interactions", "impossible_times", "critical",
-            "times before 1990 or after 2100", "Correct or remove these rows",
+            "times before 1990 or after 2100", _remedy(rows, domain.timestamp_unit),
             count, total, shown,
         )  # fmt: skip
     latest = params.validation.latest_timestamp
@@ -71,6 +71,19 @@ def check_times(
             "Correct these rows; they would all fall into the test part",
             count, total, shown,
         )  # fmt: skip
+
+
+def _remedy(rows: pl.DataFrame, unit: str) -> str:
+    """What to do with impossible times: they may be right in another unit than the other rows'."""
+    plain = "Correct or remove these rows"
+    if "raw_timestamp" not in rows.columns or not rows["raw_timestamp"].dtype.is_numeric():
+        return plain
+    wrong = rows.filter(~pl.col("timestamp").is_between(*PLAUSIBLE))["raw_timestamp"]
+    fits = {u: int((wrong / s).is_between(*PLAUSIBLE).sum()) for u, s in PER_SECOND.items()}
+    other, count = max(fits.items(), key=lambda found: found[1])
+    if not count:
+        return plain
+    return f"{plain}; {count:,} would be dates in {other}, the others are in {unit}: use one unit"
 
 
 def _units(rows: pl.DataFrame) -> list[str]:
