@@ -23,18 +23,6 @@ def has_int8() -> bool:
     return bool(torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def keep_freed_memory() -> None:
-    """Let the C library keep what layers free, instead of giving it back and asking again.
-
-    glibc gives back what exceeds twice the largest block that it ever saw freed (32 MB at most
-    count).  Without one such block a batch of texts has thousands of page faults, 3 to 8 % of the
-    time; another C library is not affected.
-    """
-    import torch
-
-    torch.empty(31 << 20, dtype=torch.uint8)  # freed at once
-
-
 def side_by_side(work: Callable[[Batch], Found], batches: Iterable[Batch]) -> Iterator[Found]:
     """`work` on every batch, in their order; each of PyTorch's threads has a batch of its own.
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bridgerec.config import Encoder
 from bridgerec.encoders.cache import EmbeddingCache
-from bridgerec.encoders.processor import has_bfloat16, keep_freed_memory, side_by_side
+from bridgerec.encoders.processor import has_bfloat16, side_by_side
 from bridgerec.encoders.weights import locate, settings_hash, weights_hash
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.progress import bar
@@ -155,7 +155,6 @@ class TextEncoder:
 
     def _prepare(self, model: Any) -> None:
         self._model = model.eval().to(self.device)
-        keep_freed_memory()
         if self.config.backend == "openvino":
             from bridgerec.encoders.openvino import Compiled
 

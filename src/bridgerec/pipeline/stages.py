@@ -27,7 +27,9 @@ def prepare(workspace: Workspace, say: Say) -> None:
 def embed(workspace: Workspace, say: Say) -> None:
     """Encode every item's text; whiten on training items."""
     from bridgerec.pipeline.embed import embed as run
+    from bridgerec.runtime import keep_memory
 
+    keep_memory()
     run(workspace, say)
 
 
@@ -41,7 +43,9 @@ def train(workspace: Workspace, say: Say, candidate: str) -> None:
 def blend(workspace: Workspace, say: Say) -> None:
     """Learn on validation how far to trust which candidate."""
     from bridgerec.pipeline.blend import blend as run
+    from bridgerec.runtime import keep_memory
 
+    keep_memory()
     run(workspace, say)
 
 
