@@ -1,13 +1,15 @@
 """The second look at a mixture's first items: what it learns, and how it answers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bridgerec.data.dataset import Histories, Training
-from bridgerec.models.blend import Blend
+from bridgerec.data.dataset import Cases, Histories, Training
+from bridgerec.models.blend import Blend, BlendConfig
+from bridgerec.models.item_knn import ItemKNN
 from bridgerec.models.scores import Floats
 from bridgerec.models.second_look import SecondLook, person_of
 from bridgerec.models.trends import Trends
@@ -129,5 +131,20 @@ def test_survives_a_disk(training: Training, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.score(x), other.score(x))
 
 
-def test_no_second_look_where_none_is_wanted() -> None:
-    assert Blend.config_class(rerank=0).rerank == 0
+@pytest.mark.parametrize(
+    ("rerank", "one_moment", "tried"), [(30, False, 1), (30, True, 0), (0, False, 0)]
+)
+def test_is_tried_where_it_is_wanted_and_moments_differ(
+    training: Training, monkeypatch: pytest.MonkeyPatch, rerank: int, one_moment: bool, tried: int
+) -> None:
+    targets: list[str] = []
+    monkeypatch.setattr(SecondLook, "learn", lambda self, target, *_: targets.append(target))
+    knn = ItemKNN()
+    knn.train(training)
+    rows = training.histories.take(np.arange(8))
+    if one_moment:
+        rows = replace(rows, asked=np.full(8, 10**9))
+    wanted = Histories.of([[training.catalogue.block("left").start]] * 8)
+    blend = Blend(BlendConfig(rerank=rerank, least=0), 1)
+    blend.learn({"knn": knn}, training, [Cases("left", training.users[:8], rows, wanted)])
+    assert len(targets) == tried

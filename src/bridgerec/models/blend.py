@@ -37,7 +37,7 @@ class BlendConfig(CandidateConfig):
     `edges`: lengths of the target history at which new weights begin.  Weights are learned from
     at most `max_cases` people per target, each with the `top` items of every member and `others`
     at random.  Members below `least` of the largest mean weight are left out.  The network looks
-    at the first `rerank` items (0: there is none)."""
+    at the first `rerank` items (0: there is none), unless all are asked at one moment."""
 
     members: dict[str, str] = Field({})
     edges: tuple[int, ...] = (1, 5, 10)
@@ -92,15 +92,17 @@ class Blend(Candidate):
             ]
             self.mixtures[cases.target] = [*folds, found]
             usual.append(found.weights(choices.segment, choices.features).mean(0))
-            learned[cases.target] = choices, fold
+            if self.config.rerank and cases.histories.asked is None:
+                learned[cases.target] = choices, fold
         kept = np.max([w / w.max() for w in usual], axis=0) >= self.config.least
         self._drop(kept)
+        # Where all are asked at one moment, other people share its fashions too: what they would
+        # say of a network is no sign that it holds at the next moment.
         for target, (choices, fold) in learned.items():
-            if self.config.rerank:
-                self.second.learn(
-                    target, self.block(target), self.mixtures[target], choices.only(kept), fold,
-                    self.trends, self.seed,
-                )  # fmt: skip
+            self.second.learn(
+                target, self.block(target), self.mixtures[target], choices.only(kept), fold,
+                self.trends, self.seed,
+            )  # fmt: skip
 
     @property
     def tells_kinds(self) -> bool:
