@@ -66,11 +66,10 @@ def compare(
     bootstrap = Bootstrap(len(cases), 5000, 0.95, seed)
     rows = []
     for metric in (m for m in SHOWN if m in with_it):
-        found = bootstrap.difference(with_it[metric], without[metric])
-        rows.append([
-            split.name, part, f"{target} ({len(cases):,})", metric, f"{without[metric].mean():.4f}",
-            f"{with_it[metric].mean():.4f}", f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]",
-        ])  # fmt: skip
+        means = (f"{found[metric].mean():.4f}" for found in (without, with_it))
+        gap = bootstrap.difference(with_it[metric], without[metric])
+        difference = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+        rows.append([split.name, part, f"{target} ({len(cases):,})", metric, *means, difference])
     return rows
 
 
