@@ -1,6 +1,6 @@
 """What the blend's second look adds to its mixture, on a trained workspace.
 
-    python benchmarks/second_look.py WORKSPACE
+    python benchmarks/second_look.py WORKSPACE [--splits leave_last]
 
 For every split and target where `bridgerec stage blend` kept a network: the blend as it is against
 its mixture alone, on validation (cross-fitted) and on test, on the same people, with 95 % bootstrap
@@ -41,10 +41,12 @@ def figures(ranking: Ranking, cases: Cases, block: slice) -> dict[str, np.ndarra
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("workspace", type=Path)
-    workspace = Workspace.open(parser.parse_args().workspace)
+    parser.add_argument("--splits", nargs="+", help="all, if not given")
+    options = parser.parse_args()
+    workspace = Workspace.open(options.workspace)
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     rows = []
-    for name in read_json(workspace.prepared / "splits.json"):
+    for name in options.splits or read_json(workspace.prepared / "splits.json"):
         blend = load(workspace.candidate(BLEND) / name / "seed-0")
         assert isinstance(blend, Blend)
         alone = copy(blend)
