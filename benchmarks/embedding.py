@@ -31,6 +31,7 @@ from bridgerec.config import Encoder
 from bridgerec.data.readers.tables import scan_table
 from bridgerec.encoders.processor import has_int8
 from bridgerec.encoders.text import TextEncoder, item_texts
+from bridgerec.runtime import keep_memory
 
 FIELDS = ("title", "category", "brand", "description")
 
@@ -86,6 +87,7 @@ def timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, tuple[float, floa
 
 
 def main() -> None:
+    keep_memory()  # as the embed stage does
     table = scan_table(Path(sys.argv[1])).collect()
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 6000
     items = table.with_columns(pl.lit("").alias(f) for f in FIELDS if f not in table.columns)

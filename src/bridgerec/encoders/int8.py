@@ -17,7 +17,7 @@ from torch.nn import Linear
 from bridgerec.encoders.processor import has_int8
 from bridgerec.errors import ConfigError
 
-MOST_TOKENS = 512  # of a batch: larger arrays of float32 fall out of the processor's cache
+MOST_TOKENS = 2048  # of a batch: larger arrays of float32 only leave the cache of the processor
 LEVELS = 127  # on both sides of zero
 TINY = 1e-12  # instead of the scale of a row of equal numbers
 # names that models give to layers of the same input, which is then rounded once
@@ -63,17 +63,17 @@ class Quantised:
         weight = torch.cat([layer.weight.detach().float() for layer in layers])
         self.scale = weight.abs().amax(1).clamp_min_(TINY).div_(LEVELS)
         self.weight = (weight / self.scale[:, None]).round_().to(torch.int8).T.contiguous()
-        self.totals = self.weight.sum(0, dtype=torch.int32) * self.scale  # what an offset of 1 adds
-        self.bias = torch.cat([_bias(layer) for layer in layers])
+        totals = self.weight.sum(0, dtype=torch.int32) * self.scale  # what an offset of 1 adds
+        self.added = torch.stack([totals, torch.cat([_bias(layer) for layer in layers])])
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         rows = inputs.reshape(-1, inputs.shape[-1]).float()
         low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
         offset, scale = (high + low) / 2, ((high - low) / (2 * LEVELS)).clamp_min_(TINY)
         rounded = (rows - offset).mul_(1 / scale).round_().to(torch.int8)
-        # every operation is a pass over memory, so in place where that is possible
-        sums = torch._int_mm(rounded, self.weight).float().mul_(self.scale)
-        found = torch.addcmul(self.bias, self.totals, offset).addcmul_(sums, scale)
+        # every operation is a pass over memory: in place, and offset and bias as one product
+        found = torch._int_mm(rounded, self.weight).float().mul_(self.scale).mul_(scale)
+        found.addmm_(torch.cat([offset, torch.ones_like(offset)], 1), self.added)
         return found.view(*inputs.shape[:-1], -1)
 
 
