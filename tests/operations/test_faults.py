@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import orjson
 import polars as pl
+import psutil
 import pytest
 import yaml
 from safetensors.numpy import load_file
@@ -391,6 +392,45 @@ def test_keep_and_promote_killed_at_random_moments(workspace: Workspace) -> None
         )
         assert read_current(store).release == release.id
         assert leftovers(store.root) == []
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+import bridgerec.serving.launch as launch
+
+if "starting" in sys.argv:  # killed while the server imports
+    launch._wait = lambda *_: None
+with launch.running(Path(sys.argv[1]), timeout=90):
+    print(flush=True)
+    time.sleep(99)
+"""
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"), [("holder", "starting"), ("holder", "ready"), ("manager", "ready")]
+)
+def test_a_killed_smoke_test_takes_its_server_along(
+    workspace: Workspace, tmp_path: Path, victim: str, moment: str
+) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(workspace.bento), moment],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline()
+    started = psutil.Process(holder.pid).children(recursive=True)
+    [manager] = [one for one in started if "bentoml" in one.cmdline()]
+    workers = manager.children()
+    assert bool(workers) == (moment == "ready")
+    (manager if victim == "manager" else holder).kill()
+    _, left = psutil.wait_procs(workers, timeout=20)
+    assert left == []
+    holder.kill()
+    holder.communicate()
+    _, left = psutil.wait_procs(started, timeout=30)
+    assert left == []
 
 
 def test_dvc_repro_killed_at_random_moments(kept_in_git: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bridgerec.runtime import QUIET
 from bridgerec.serving.canary import CANARY
 from bridgerec.serving.guard.settings import KEYS, OPEN, WORKERS
 from bridgerec.serving.keys import list_keys
+from bridgerec.serving.tied import tied_group
 
 
 def command(bento: Path, port: int, host: str) -> list[str]:
@@ -122,7 +123,8 @@ def running(
     log: Path | None = None,
 ) -> Iterator[str]:
     """Serve on a free port while the block runs; gives the base URL once ready.  Without `state`
-    what the service learns is gone afterwards.  `log` is the file for everything it prints.
+    what the service learns is gone afterwards.  `log` is the file for everything it prints.  The
+    service and its workers do not outlive this process, whatever ends it.
 
     Raises:
         ArtifactError: the service stopped or did not become ready in time.
@@ -134,24 +136,23 @@ def running(
     with tempfile.TemporaryDirectory() as scratch:
         said = log or Path(scratch) / "log"
         told = Settings(workers, traffic, state or scratch, keys, canary=canary)
-        with said.open("ab") as output:
-            process = subprocess.Popen(
-                command(bento, port, "127.0.0.1"),
-                env=told.environment(Path(scratch) / "home"),
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        try:
-            _wait(process, url, timeout, said)
-            yield url
-        finally:
-            process.terminate()
+        with tied_group() as group:
+            with said.open("ab") as output:
+                process = subprocess.Popen(
+                    command(bento, port, "127.0.0.1"),
+                    env=told.environment(Path(scratch) / "home"),
+                    stdout=output,
+                    stderr=output,
+                    process_group=group,
+                )
             try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _wait(process, url, timeout, said)
+                yield url
+            finally:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=15)
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, timeout: float, said: Path) -> None:

@@ -16,6 +16,7 @@ from bridgerec.serving.live import Live
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.routes.hot import First
 from bridgerec.serving.state import open_store
+from bridgerec.serving.tied import end_with
 from bridgerec.serving.traffic import TrafficLog
 
 STARTING = 60.0  # seconds to load the release that the others went over to
@@ -31,6 +32,7 @@ def make_service(bundle: Path) -> Any:
     import bentoml
 
     settings = read_json(bundle / "manifest.json")["service"]
+    parent = os.getppid()  # of a worker: BentoML's manager
     state: dict[str, Live] = {}
     app = make_app(lambda: state["live"])
 
@@ -38,6 +40,7 @@ def make_service(bundle: Path) -> Any:
         """Loads the bundle when a worker starts."""
 
         def __init__(self) -> None:
+            end_with(parent)
             # a damaged bundle or an unusable store raises here: the worker never becomes ready
             recommender = Recommender.open(bundle)
             recommender.warm()
