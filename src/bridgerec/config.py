@@ -50,8 +50,8 @@ class Domain(Strict):
 
     `interaction_columns` and `item_columns` map a standard name (`user_id`, `item_id`,
     `timestamp`, `kind`, `value`, `position`; `item_id`, `title`, `description`, `category`,
-    `brand`, `image`, `price`) to the table's own column name.  Names that are not listed keep the
-    standard name.
+    `brand`, `image`, `price`, `language`) to the table's own column name.  Names that are not
+    listed keep the standard name.
     """
 
     interactions: str
@@ -292,23 +292,25 @@ class Evaluation(Strict):
     max_cases: int = Field(50_000, ge=2)
 
 
-# what `evaluation.segments` tells apart, beside from_DOMAIN and script_NAME
+# what `evaluation.segments` tells apart, beside from_DOMAIN, language_NAME and script_NAME
 SEGMENTS = (
     *("all", "warm", "history_1_4", "history_5_9", "history_10_plus", "cold_start"),
     *("target_only", "unknown", "head_items", "mid_items", "tail_items", "cold_items"),
 )
 
-SCRIPT, EVERY_SCRIPT = "script_", "script_*"
+LANGUAGE, SCRIPT = "language_", "script_"  # what the catalogue says, or else what titles show
+EVERY_LANGUAGE, EVERY_SCRIPT = "language_*", "script_*"
 
 
 class Guards(Strict):
     """What a candidate must not lose on the way, and what a release may cost.
 
     `segments`: in each validation case the candidate's interval must reach this share of the
-    value of the baseline, and of the live release; `script_*` are all scripts of titles that are
-    not named by themselves.  `coverage`: least share of the target's items that anybody gets to
-    see.  `current`: against the live release, re-evaluated on today's data.  The budgets are
-    measured on the built Bento (null: none).
+    value of the baseline, and of the live release; `script_*` are all scripts of titles, and all
+    languages of a catalogue that tells them, that are not named by themselves; `language_*` are
+    those languages alone.  `coverage`: least share of the target's items that anybody gets to see.
+    `current`: against the live release, re-evaluated on today's data.  The budgets are measured on
+    the built Bento (null: none).
     """
 
     segments: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {
@@ -323,13 +325,16 @@ class Guards(Strict):
 
     def share(self, segment: str) -> float | None:
         """What is asked for in a segment; None: nothing."""
-        every = self.segments.get(EVERY_SCRIPT) if segment.startswith(SCRIPT) else None
-        return self.segments.get(segment, every)
+        names = [segment]
+        names += [EVERY_LANGUAGE] * segment.startswith(LANGUAGE)
+        names += [EVERY_SCRIPT] * segment.startswith((LANGUAGE, SCRIPT))
+        return next((self.segments[name] for name in names if name in self.segments), None)
 
     @property
-    def scripts(self) -> list[str]:
-        """The scripts that are named by themselves."""
-        return [s for s in self.segments if s.startswith(SCRIPT) and s != EVERY_SCRIPT]
+    def languages(self) -> list[str]:
+        """The languages and scripts that are named by themselves."""
+        every = (EVERY_LANGUAGE, EVERY_SCRIPT)
+        return [s for s in self.segments if s.startswith((LANGUAGE, SCRIPT)) and s not in every]
 
 
 class Canary(Strict):
@@ -528,12 +533,12 @@ class Params(Strict):
         strange = [
             s
             for s in self.gate.guards.segments
-            if s not in {*SEGMENTS, *own} and not s.startswith(SCRIPT)
+            if s not in {*SEGMENTS, *own} and not s.startswith((LANGUAGE, SCRIPT))
         ]
         if strange:
             raise ValueError(
                 f"gate.guards.segments: there is no {strange[0]}; the segments are "
-                f"{', '.join((*SEGMENTS, *sorted(own), EVERY_SCRIPT))}"
+                f"{', '.join((*SEGMENTS, *sorted(own), EVERY_SCRIPT, EVERY_LANGUAGE))}"
             )
         strange = [name for name in self.tune.spaces if name not in self.models]
         if strange:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from bridgerec.config import Domain, Workspace
+from bridgerec.data.encode import encode_catalogue
 from bridgerec.data.prepare import prepare
 from bridgerec.data.readers import (
     TableProblem,
@@ -164,3 +165,21 @@ def test_prices_are_numbers_from_0_or_missing(tmp_path: Path) -> None:
     assert [row["price"] for row in findings[0].examples] == ["-1", "$3", "inf"]
     (tmp_path / "items.csv").write_text("item_id,title\na,b\n")
     assert read_items(Workspace(tmp_path), "left", domain)["price"].to_list() == [None]
+
+
+def test_a_language_is_there_where_a_table_tells_it(small_workspace: Workspace) -> None:
+    params = small_workspace.params
+    without = encode_catalogue(small_workspace, params).items
+    assert without.columns == [
+        *("domain", "item_id", "title", "description", "category", "brand", "image", "price"),
+    ]
+    table = small_workspace.root / "data" / "right" / "items.csv"
+    items = pl.read_csv(table)
+    said = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("en"))
+    items.with_columns(tongue=said).write_csv(table)
+    right = params.data.domains["right"].model_copy(update={"item_columns": {"language": "tongue"}})
+    domains = {**params.data.domains, "right": right}
+    data = params.data.model_copy(update={"domains": domains})
+    found = encode_catalogue(small_workspace, params.model_copy(update={"data": data})).items
+    assert found.drop("language").equals(without)
+    assert found["language"].to_list() == [None] * 30 + ["en", ""] * 15

@@ -10,6 +10,7 @@ from helpers import small_params
 
 MODELS = {"use": "bridgerec.models.popularity:Popularity"}
 NAMES = ("popularity", "good", "better")
+COLD = "cold_start-left-50"
 
 
 def params() -> Params:
@@ -27,9 +28,10 @@ def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.Da
     metrics = {
         "validation": {
             "temporal": {c: cell(v) for c, v in values.items()},
-            "cold_start-left-50": {c: cell(v) for c, v in cold.items()},
+            COLD: {c: cell(v) for c, v in cold.items()},
         },
         "test": {},
+        "info": {"people": {"validation": {s: {"left": {}} for s in ("temporal", COLD)}}},
     }
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.01, 300)
@@ -46,7 +48,7 @@ def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.Da
                 "ndcg@10": value + noise * (c != "popularity"),
             }
         )
-        for split, part in (("temporal", values), ("cold_start-left-50", cold))
+        for split, part in (("temporal", values), (COLD, cold))
         for c, value in part.items()
     ]
     return metrics, pl.concat(frames)

@@ -1,20 +1,23 @@
-"""Segments: whom and what they hold, and the scripts of titles from the catalogue to the gate."""
+"""Segments: whom and what they hold, and the languages of items from the catalogue to the gate."""
 
 import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
 
-from bridgerec.cli.evaluation import by_title
+from bridgerec.cli.evaluation import languages_table
 from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
 from bridgerec.evaluation.report import headline
-from bridgerec.evaluation.segments import LEAST, Scripts, by_script, segments
+from bridgerec.evaluation.segments import LEAST, Languages, by_language, segments
 from bridgerec.operations.pages import decision_text, leaderboard
 from bridgerec.registry.gate import decide
 from languages_world import (
     BETTER,
     BLIND,
     CHINESE,
+    ENGLISH,
+    FRENCH,
+    ITEMS,
     LATIN,
     PEOPLE,
     POPULARITY,
@@ -35,7 +38,7 @@ def test_segments_hold_the_people_and_items_that_they_name() -> None:
     )
     rows = Histories.of([[4, 4, 4, 4], [5, 5], [6], [0]])
     training = Training(catalogue, np.arange(4), rows, None)
-    found = segments(cases, training, catalogue, Scripts.of(catalogue))
+    found = segments(cases, training, catalogue, Languages.of(catalogue))
     yes, no = True, False
     assert {s.name: s.relevant.tolist() for s in found} == {
         "all": [yes] * 5,
@@ -53,16 +56,16 @@ def test_segments_hold_the_people_and_items_that_they_name() -> None:
 
 
 def names(training: Training, cases: Cases) -> set[str]:
-    scripts = Scripts.of(training.catalogue)
-    found = segments(cases, training, training.catalogue, scripts)
-    return {s.name for s in found if s.name.startswith("script_")}
+    languages = Languages.of(training.catalogue)
+    found = segments(cases, training, training.catalogue, languages)
+    return {s.name for s in found if s.name.startswith(("script_", "language_"))}
 
 
 def test_each_script_of_a_target_is_a_segment() -> None:
     training = two_languages()
     cases = asked(training)
-    scripts = Scripts.of(training.catalogue)
-    found = {s.name: s for s in segments(cases, training, training.catalogue, scripts)}
+    languages = Languages.of(training.catalogue)
+    found = {s.name: s for s in segments(cases, training, training.catalogue, languages)}
     half = np.arange(PEOPLE) < PEOPLE // 2
     assert found[LATIN].relevant.tolist() == half.tolist()
     assert found[CHINESE].relevant.tolist() == (~half).tolist()
@@ -83,14 +86,37 @@ def test_a_script_that_hardly_anybody_is_asked_about_is_no_segment() -> None:
     assert names(few, asked(few)) == set()
 
 
-def test_who_got_worse_in_chinese_alone_is_refused() -> None:
-    metrics, people, params = judged(popularity=POPULARITY, blind=BLIND)
+def test_what_the_catalogue_says_comes_before_the_script() -> None:
+    training = two_languages(told=True)
+    assert names(training, asked(training)) == {ENGLISH, FRENCH}
+    languages = Languages.of(training.catalogue)
+    named = [languages.names[number] for number in languages.number]
+    assert named == [LATIN] * 10 + [ENGLISH] * ITEMS + [FRENCH] * ITEMS  # `left` tells none
+
+
+def test_languages_are_read_as_people_write_them() -> None:
+    said = ["zh-CN", "zh_cn ", "ZH CN", "", "-", None, "日本語"]
+    domains = ["a"] * 7 + ["b"] * 2
+    items = pl.DataFrame({"domain": domains, "language": [*said, None, " "], "title": "Один"})
+    languages = Languages.of(Catalogue(items))
+    assert [languages.names[number] for number in languages.number] == [
+        *["language_zh_cn"] * 3,
+        *["", "", "", "language_日本語"],
+        *["script_cyrillic"] * 2,
+    ]
+    scripts = Languages.of(Catalogue(items.drop("language")))
+    assert scripts.names == ("", "script_cyrillic")
+
+
+@pytest.mark.parametrize(("told", "lost"), [(False, CHINESE), (True, FRENCH)])
+def test_who_got_worse_in_one_language_alone_is_refused(told: bool, lost: str) -> None:
+    metrics, people, params = judged(told, popularity=POPULARITY, blind=BLIND)
     found = decide(metrics, people, params)
     gap = found.candidates["warm"]["blind"]["against_baseline"]
     assert gap["low"] > 0  # on average it wins
     assert (found.winner, found.released) == (None, False)
     (line,) = [r for r in found.reasons if "passed over" in r]
-    assert f"temporal/right/{CHINESE} is below the guard's" in line
+    assert f"temporal/right/{lost} is below the guard's" in line
     assert "blind passed over: ndcg@10 0.0000 (at most 0.0000)" in line
 
 
@@ -152,10 +178,10 @@ def test_tables_and_words_show_each_script() -> None:
     assert f"{CHINESE} {value:.4f}" in headline(metrics, [])
     console = Console(width=80)
     with console.capture() as screen:
-        console.print(by_title(metrics, "temporal", "right"))
+        console.print(languages_table(metrics, "temporal", "right"))
     assert CHINESE in screen.get()
     assert f"{value:.4f}" in screen.get()
     assert leaderboard(metrics, "mrr@5")[0][CHINESE] == round(cells[CHINESE]["mrr@5"]["value"], 4)
-    assert by_script(cells, "ndcg@7") == {}
+    assert by_language(cells, "ndcg@7") == {}
     del cells[CHINESE], cells[LATIN], metrics["test"]["temporal"]["popularity"]
-    assert by_title(metrics, "temporal", "right") is None
+    assert languages_table(metrics, "temporal", "right") is None

@@ -67,27 +67,27 @@ def test_a_shadow_release_is_judged_by_the_clicks_of_the_main_one(tmp_path: Path
     assert "doubly robust" in found.words
 
 
-def test_clicks_are_told_by_the_script_of_titles(tmp_path: Path) -> None:
+def test_clicks_are_told_by_language(tmp_path: Path) -> None:
     write(tmp_path)
     traffic, feedback = read_traffic(tmp_path), read_feedback(tmp_path)
     shown, clicks, _ = impressions_and_clicks(traffic, feedback, INDEX)
     later = traffic.requests[-1]["time"] + 7200
 
-    def told(script: np.ndarray) -> dict[str, Rate]:
-        found = judge_quality(shown, clicks, 1, later, script=script[shown.item])
-        return {s.name: s.rate for s in found.segments if s.kind == "script"}
+    def told(language: np.ndarray) -> dict[str, Rate]:
+        found = judge_quality(shown, clicks, 1, later, language=language[shown.item])
+        return {s.name: s.rate for s in found.segments if s.kind == "language"}
 
-    script = np.array(["Latin"] * 4 + ["Chinese characters"] * 3 + [""])
-    found = told(script)
-    assert set(found) == {"Latin", "Chinese characters"}
+    language = np.array(["language_en"] * 4 + ["language_zh"] * 3 + [""])
+    found = told(language)
+    assert set(found) == {"language_en", "language_zh"}
     for name, rate in found.items():
-        mine = script[shown.item] == name
+        mine = language[shown.item] == name
         assert rate.impressions == mine.sum()
         clicked = [line["item_id"] for line in feedback.lines if line["kind"] == "clicked"]
-        own = sum(script[INDEX["shop", item]] == name for item in clicked)
+        own = sum(language[INDEX["shop", item]] == name for item in clicked)
         assert rate.value == pytest.approx(own / mine.sum())
         assert rate.low < rate.value < rate.high
-    assert told(np.array(["Latin"] * 8)) == {}
+    assert told(np.array(["language_en"] * 8)) == {}
 
 
 def test_without_chance_the_shadow_is_not_to_be_believed(tmp_path: Path) -> None:

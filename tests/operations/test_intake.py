@@ -158,6 +158,23 @@ def test_an_item_with_new_words_takes_its_row_and_a_later_edit_stays(workspace: 
     assert titles(workspace, "left")["l03"] == "by hand"
 
 
+def test_new_words_leave_the_language_of_an_item_as_it_is(workspace: Workspace) -> None:
+    take_in(workspace)
+    table = workspace.root / "data" / "left" / "items.csv"
+    items = pl.read_csv(table)
+    items.with_columns(language=pl.lit("en")).write_csv(table)
+    old = titles(workspace, "left")
+    accept(workspace, [], [NewItem("left", "l02", old["l02"]), NewItem("left", "l03", "renamed")])
+    assert take_in(workspace).changed == {"left": 1}  # what is as it was is no news
+    accept(workspace, [], [NewItem("left", "l88", "new")])
+    assert take_in(workspace).items == {"left": 1}
+    found = read_items(workspace, "left", workspace.params.data.domains["left"])
+    assert dict(found.select("item_id", "language").iter_rows()) == {
+        **dict.fromkeys(old, "en"),
+        "l88": "",
+    }
+
+
 def test_critical_findings_refuse_and_leave_everything_as_it_was(workspace: Workspace) -> None:
     params = small_params()
     params["validation"] = {"latest_timestamp": NOW}

@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from bridgerec.config import Guards, Params
+from bridgerec.evaluation.segments import LEAST
+from bridgerec.operations.pages import decision_text
 from bridgerec.registry.gate import decide
 from bridgerec.registry.verdict import Trial, budgets
 from helpers import small_params
@@ -32,6 +34,7 @@ def world() -> tuple[dict[str, Any], pl.DataFrame]:
     tails = {"popularity": 0.1, "good": 0.09, "better": 0.02}
     means = {"popularity": 0.1, "good": 0.2, "better": 0.3}
     shown = {"popularity": 0.05, "good": 0.5, "better": 0.2}
+    people = {"all": 300, "warm": 300, "tail_items": 200, "cold_start": 100}
     metrics = {
         "validation": {
             "temporal": {
@@ -45,7 +48,8 @@ def world() -> tuple[dict[str, Any], pl.DataFrame]:
                 }
                 for name in NAMES
             }
-        }
+        },
+        "info": {"people": {"validation": {"temporal": {"left": people}}}},
     }
     noise = np.random.default_rng(0).normal(0, 0.01, 300)
     frames = [
@@ -85,6 +89,40 @@ def test_an_interval_that_reaches_the_guard_passes() -> None:
     assert decide(metrics, people, params()).winner == "better"
 
 
+@pytest.mark.parametrize(("people", "winner"), [(LEAST, "good"), (LEAST - 1, "better")])
+def test_a_handful_of_people_cannot_decide(people: int, winner: str) -> None:
+    metrics, rows = world()
+    metrics["info"]["people"]["validation"]["temporal"]["left"]["tail_items"] = people
+    found = decide(metrics, rows, params())
+    assert found.winner == winner
+    words = "0.0200 on temporal/left/tail_items (guard: nothing is asked of 19 people)"
+    assert any(words in line for line in found.reasons) == (winner == "better")
+    assert ("| nothing is asked of 19 people |" in decision_text(found.model_dump())) == (
+        winner == "better"
+    )
+
+
+@pytest.mark.parametrize(
+    ("good", "better", "winner", "told"),
+    [
+        (0.09, 0.0, "good", "is not enough: more than 0 is asked, as popularity finds nothing"),
+        (0.09, 0.001, "better", "(guard: more than 0 is asked, as popularity finds nothing and"),
+        (0.0, 0.0, "better", "(guard: nothing is asked, as popularity finds nothing)"),
+    ],
+)
+def test_where_the_baseline_finds_nothing_one_must_find_what_others_surely_do(
+    good: float, better: float, winner: str, told: str
+) -> None:
+    metrics, people = world()
+    for name, value in (("popularity", 0.0), ("good", good), ("better", better)):
+        found = metrics["validation"]["temporal"][name]["left"]
+        found["tail_items"]["ndcg@10"] = cell(value, value / 2)
+    decision = decide(metrics, people, params())
+    assert decision.winner == winner
+    assert any(told in line and "better" in line for line in decision.reasons)
+    assert decide(metrics, people, params(segments={"tail_items": 0.0})).winner == "better"
+
+
 def test_coverage() -> None:
     found = decide(*world(), params(segments={}, coverage=0.4))
     assert found.winner == "good"
@@ -122,6 +160,14 @@ def test_values_per_person_that_cannot_be_paired_refuse(damage: str) -> None:
 def test_a_segment_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(ValidationError, match="there is no tails"):
         params(segments={"tails": 0.5})
+    shares = params(segments={"script_*": 0.5, "language_fr": 0.8}).gate.guards
+    assert [shares.share(f"language_{one}") for one in ("en", "fr")] == [0.5, 0.8]
+    shares = params(segments={"script_*": 0.5, "language_*": 0.6}).gate.guards
+    assert [shares.share(name) for name in ("language_en", "script_latin", "all")] == [
+        *(0.6, 0.5),
+        None,
+    ]
+    assert params(segments={"language_*": 0.6}).gate.guards.share("script_latin") is None
     assert params(segments={"from_right": 0.5}).gate.guards.segments == {"from_right": 0.5}
 
 

@@ -35,21 +35,21 @@ def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
     return table
 
 
-def by_title(metrics: dict[str, Any], split: str, target: str) -> Any:
-    """A rich table of NDCG@10 by the script of titles, on the same part; None where the target has
-    one script alone."""
+def languages_table(metrics: dict[str, Any], split: str, target: str) -> Any:
+    """A rich table of NDCG@10 by the language of items (or the script of their titles), on the same
+    part; None where the target has one alone."""
     from rich.table import Table
 
-    from bridgerec.evaluation.segments import by_script
+    from bridgerec.evaluation.segments import by_language
 
     rows = {
-        candidate: by_script(targets.get(target, {}), "ndcg@10")
+        candidate: by_language(targets.get(target, {}), "ndcg@10")
         for candidate, targets in metrics["test"][split].items()
     }
     names = sorted({name for cells in rows.values() for name in cells})
     if not names:
         return None
-    table = Table(title="ndcg@10 by the script of titles", title_justify="left")
+    table = Table(title="ndcg@10 by language", title_justify="left")
     table.add_column("candidate")
     for name in names:
         table.add_column(name, justify="right")
@@ -74,8 +74,8 @@ def show(workspace: Workspace) -> None:
     for split, candidates in metrics["test"].items():
         for target in sorted({t for targets in candidates.values() for t in targets}):
             console.print(leaderboard(metrics, split, target))
-            if (scripts := by_title(metrics, split, target)) is not None:
-                console.print(scripts)
+            if (table := languages_table(metrics, split, target)) is not None:
+                console.print(table)
     decision = workspace.reports / "decision.json"
     if decision.is_file():
         found = read_json(decision)

@@ -30,7 +30,8 @@ class Catalogue:
 
     `items` has the columns `domain, item_id, title, description, category, brand, image, price`;
     its row number is the item's index, and the rows of a domain are contiguous.  `image` is a path
-    from the folder of the domain's table on; `price` is null where it is unknown.
+    from the folder of the domain's table on; `price` is null where it is unknown.  Where a table
+    tells it there is also `language`, null or "" where it is unknown.
     """
 
     items: pl.DataFrame

@@ -36,7 +36,8 @@ class Events:
 
 
 def encode_catalogue(workspace: Workspace, params: Params) -> Catalogue:
-    """All items of all domains; inside a domain sorted by id, the first of equal ids kept."""
+    """All items of all domains; inside a domain sorted by id, the first of equal ids kept.  There
+    is a column `language` where any domain's table has it."""
     frames = []
     for name, domain in params.data.domains.items():
         items = read_items(workspace, name, domain)
@@ -45,7 +46,8 @@ def encode_catalogue(workspace: Workspace, params: Params) -> Catalogue:
         items = items.filter(pl.col("item_id").is_not_null())
         items = items.unique("item_id", keep="first", maintain_order=True).sort("item_id")
         frames.append(items.select(pl.lit(name).alias("domain"), pl.all()))
-    return Catalogue(pl.concat(frames))
+    # null where a domain tells no language
+    return Catalogue(pl.concat(frames, how="diagonal"))
 
 
 def encode_events(

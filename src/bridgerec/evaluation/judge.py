@@ -11,7 +11,7 @@ from bridgerec.config import Params
 from bridgerec.data.dataset import Cases, Catalogue, Training
 from bridgerec.evaluation.metrics import case_metrics, list_metrics, sampled_metrics
 from bridgerec.evaluation.ranking import Ranking
-from bridgerec.evaluation.segments import Scripts, Segment, segments
+from bridgerec.evaluation.segments import Languages, Segment, segments
 from bridgerec.evaluation.significance import Bootstrap
 
 Floats = NDArray[np.float64]
@@ -21,12 +21,12 @@ class Judge:
     """All candidates on the same cases, with shared segments and resamples."""
 
     def __init__(
-        self, cases: Cases, training: Training, catalogue: Catalogue, scripts: Scripts,
+        self, cases: Cases, training: Training, catalogue: Catalogue, languages: Languages,
         params: Params,
     ) -> None:  # fmt: skip
         self.cases, self.config = cases, params.evaluation
         self.block = catalogue.block(cases.target)
-        self.segments: list[Segment] = list(segments(cases, training, catalogue, scripts))
+        self.segments: list[Segment] = list(segments(cases, training, catalogue, languages))
         count = np.bincount(training.histories.items, minlength=len(catalogue))
         self.popularity = count[self.block].astype(np.float64)
         self.bootstrap = Bootstrap(

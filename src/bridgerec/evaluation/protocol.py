@@ -14,7 +14,7 @@ from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.judge import Judge
 from bridgerec.evaluation.ranking import Ranking, rank_all, update_all
-from bridgerec.evaluation.segments import Scripts
+from bridgerec.evaluation.segments import Languages
 from bridgerec.evaluation.significance import holm
 from bridgerec.models.base import Candidate, check_catalogue, load
 from bridgerec.progress import track
@@ -76,7 +76,7 @@ class _Evaluation:
     def __init__(self, workspace: Workspace, say: Callable[[str], None]) -> None:
         self.workspace, self.params, self.say = workspace, workspace.params, say
         self.catalogue = Catalogue.read(workspace.prepared / "items.parquet")
-        self.scripts = Scripts.of(self.catalogue)
+        self.languages = Languages.of(self.catalogue)
         self.vectors = read_vectors(workspace, len(self.catalogue))
         self.images = read_images(workspace, len(self.catalogue))
         self.metrics: dict[str, Any] = {part: {} for part in ASKED}
@@ -99,7 +99,7 @@ class _Evaluation:
             for target in split.targets:
                 cases = self._cases(split, part, target)
                 if len(cases):
-                    judge = Judge(cases, training, self.catalogue, self.scripts, self.params)
+                    judge = Judge(cases, training, self.catalogue, self.languages, self.params)
                     self._judge(judge, models, name, part)
 
     def _cases(self, split: Split, part: Part, target: str) -> Cases:

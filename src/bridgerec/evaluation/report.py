@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bridgerec.evaluation.segments import by_script
+from bridgerec.evaluation.segments import by_language
 from bridgerec.runtime import atomic_file
 
 
@@ -58,10 +58,10 @@ def headline(metrics: dict[str, Any], comparisons: list[dict[str, Any]]) -> str:
             alone = [c for c in values if c == "ease_target"]
             if alone and values[best] <= values["ease_target"]:
                 text += " No cross-domain model beats EASE on the target alone."
-            scripts = by_script(candidates[best][target], "ndcg@10")
-            if scripts:
-                told = (f"{name} {cell['value']:.4f}" for name, cell in scripts.items())
-                text += f" By the script of titles: {', '.join(told)}."
+            languages = by_language(candidates[best][target], "ndcg@10")
+            if languages:
+                told = (f"{name} {cell['value']:.4f}" for name, cell in languages.items())
+                text += f" By language: {', '.join(told)}."
             name = f"{split} → {target}"
             lines.append(f"<li><b>{html.escape(name)}</b>: {html.escape(text)}</li>")
     return "\n".join(lines)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from bridgerec.config import SCRIPT
+from bridgerec.config import LANGUAGE, SCRIPT
 from bridgerec.data.dataset import Cases, Catalogue, Histories, Training
 from bridgerec.encoders.scripts import main_scripts
 
-LEAST = 20  # items of the target, and people asked about them, that make a script a segment
+LEAST = 20  # items of the target, and people asked about them, that make a language a segment
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,45 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Scripts:
-    """In which script each item's title is written: `number` (n_items,) points into `names`, whose
-    first is "" (no letters)."""
+class Languages:
+    """In which language each item is: `number` (n_items,) points into `names`, the segments'
+    names, whose first is "" (unknown).
+
+    That is what the catalogue's column `language` says (`language_en`) in a domain that fills it,
+    and elsewhere, for want of better, the script of most letters of the title (`script_latin`).
+    """
 
     names: tuple[str, ...]
     number: NDArray[np.int64]
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> "Scripts":
-        return cls(*main_scripts(catalogue.items["title"].fill_null("").to_list()))
+    def of(cls, catalogue: Catalogue) -> "Languages":
+        scripts, number = main_scripts(catalogue.items["title"].fill_null("").to_list())
+        names = [_named(SCRIPT, script) for script in scripts]
+        if "language" in catalogue.items.columns:
+            column = catalogue.items["language"].fill_null("")
+            own = {said: _named(LANGUAGE, said) for said in column.unique().to_list()}
+            spoken = sorted(set(own.values()) - {""})
+            place = {"": 0} | {name: len(names) + i for i, name in enumerate(spoken)}
+            names += spoken
+            places = {said: place[name] for said, name in own.items()}
+            told = column.replace_strict(places, return_dtype=pl.Int64).to_numpy()
+            for block in map(catalogue.block, catalogue.domains):
+                if told[block].any():
+                    number[block] = told[block]
+        return cls(tuple(names), number)
 
 
-def by_script(segments: dict[str, dict[str, Any]], metric: str) -> dict[str, dict[str, float]]:
-    """The cells {value, low, high} of `metric` in the segments that are scripts; empty where it was
-    not measured."""
-    own = {s: cells for s, cells in segments.items() if s.startswith(SCRIPT)}
+def _named(kind: str, name: str) -> str:
+    """`script_chinese_characters` of "Chinese characters"; "" of a name without a letter."""
+    plain = re.sub(r"\W+", "_", name.strip().lower())
+    return kind + plain if plain.strip("_") else ""
+
+
+def by_language(segments: dict[str, dict[str, Any]], metric: str) -> dict[str, dict[str, float]]:
+    """The cells {value, low, high} of `metric` in the segments that are languages or scripts; empty
+    where it was not measured."""
+    own = {s: cells for s, cells in segments.items() if s.startswith((LANGUAGE, SCRIPT))}
     return {s: cells[metric] for s, cells in own.items() if metric in cells}
 
 
@@ -63,9 +87,9 @@ def popularity_groups(count: NDArray[np.int64]) -> NDArray[np.int8]:
 
 
 def segments(
-    cases: Cases, training: Training, catalogue: Catalogue, scripts: Scripts
+    cases: Cases, training: Training, catalogue: Catalogue, languages: Languages
 ) -> Iterator[Segment]:
-    """All segments that are not empty, and the scripts of the target where it has two or more."""
+    """All segments that are not empty, and the languages of the target where it has two or more."""
     block = catalogue.block(cases.target)
     own = cases.histories.within(block).lengths
     away = cases.histories.outside(block).lengths
@@ -91,19 +115,17 @@ def segments(
     for number, name in enumerate(("head_items", "mid_items", "tail_items", "cold_items")):
         if (group == number).any():
             yield Segment(name, group == number)
-    yield from _by_script(cases, block, scripts)
+    yield from _by_language(cases, block, languages)
 
 
-def _by_script(cases: Cases, block: slice, scripts: Scripts) -> Iterator[Segment]:
-    """Relevant items by the script of most letters of their titles: `script_latin`,
-    `script_chinese_characters`.  One script alone would be `all` once more; one of fewer than
-    `LEAST` items or people says nothing about a language."""
-    items = np.bincount(scripts.number[block], minlength=len(scripts.names))
-    asked = scripts.number[cases.relevant.items]
+def _by_language(cases: Cases, block: slice, languages: Languages) -> Iterator[Segment]:
+    """Relevant items by language.  One alone would be `all` once more; one of fewer than `LEAST`
+    items or people says nothing."""
+    items = np.bincount(languages.number[block], minlength=len(languages.names))
+    asked = languages.number[cases.relevant.items]
     found = []
-    for number, name in enumerate(scripts.names):
-        plain = re.sub(r"\W+", "_", name.lower())
-        segment = Segment(f"{SCRIPT}{plain}", asked == number)
+    for number, name in enumerate(languages.names):
+        segment = Segment(name, asked == number)
         people = segment.people(cases.relevant)[0].sum()
         if name and min(items[number], people) >= LEAST:
             found.append(segment)

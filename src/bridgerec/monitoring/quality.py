@@ -1,5 +1,5 @@
-"""What the clicks say: rates per route, domain and script of titles, and what a shadow release
-would have earned."""
+"""What the clicks say: rates per route, domain and language, and what a shadow release would have
+earned."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ NOT_ASKED = -2
 
 @dataclass(frozen=True)
 class Segment:
-    """One `kind` ("all", "route", "domain" or "script") and its `name`, with both rates."""
+    """One `kind` ("all", "route", "domain" or "language") and its `name`, with both rates."""
 
     kind: str
     name: str
@@ -78,13 +78,13 @@ def judge_quality(
     window_hours: float,
     now: float,
     shadow: dict[str, NDArray[np.int64]] | None = None,
-    script: NDArray[np.str_] | None = None,
+    language: NDArray[np.str_] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Quality:
-    """Rates of all, of each route, of each domain, and of each script.
+    """Rates of all, of each route, of each domain, and of each language.
 
-    `script` (n,) is that of the shown item's title, "" for none; one script alone is `all`.
+    `language` (n,) is that of the shown item, "" for unknown; one language alone is `all`.
     `shadow` names other policies and, per impression (n,), the item that each would have shown in
     its place (-1: none, `NOT_ASKED`: unknown).
     """
@@ -94,10 +94,10 @@ def judge_quality(
     groups = [("all", "all", mature)]
     for kind, names in (("route", impressions.route), ("domain", impressions.domain)):
         groups += [(kind, str(name), mature & (names == name)) for name in np.unique(names)]
-    if script is not None:
-        found = [str(name) for name in np.unique(script) if name]
+    if language is not None:
+        found = [str(name) for name in np.unique(language) if name]
         if len(found) > 1:
-            groups += [("script", name, mature & (script == name)) for name in found]
+            groups += [("language", name, mature & (language == name)) for name in found]
     for kind, name, rows in groups:
         if rows.sum() >= LEAST:
             segments.append(_segment(kind, name, impressions, joined, rows, confidence, seed))

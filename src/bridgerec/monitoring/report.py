@@ -14,7 +14,7 @@ from bridgerec.data.dataset import Catalogue
 from bridgerec.data.stored import read_stored
 from bridgerec.data.vectors import read_vectors
 from bridgerec.errors import DataError
-from bridgerec.evaluation.segments import Scripts
+from bridgerec.evaluation.segments import Languages
 from bridgerec.monitoring import probe
 from bridgerec.monitoring.alerts import send
 from bridgerec.monitoring.answers import popularity_percentiles, read_answers
@@ -136,12 +136,12 @@ def _quality(
         return None
     params = workspace.params
     shown, clicks, names = impressions_and_clicks(traffic, feedback, index)
-    scripts = Scripts.of(Catalogue(items))
+    languages = Languages.of(Catalogue(items))
     now = max(traffic.requests[-1]["time"], feedback.lines[-1]["time"])
     return judge_quality(
         shown, clicks, params.monitoring.click_window_hours, now,
         shadow_items(traffic, shown, names, index),
-        script=np.array(scripts.names)[scripts.number[shown.item]], seed=params.seed,
+        language=np.array(languages.names)[languages.number[shown.item]], seed=params.seed,
     )  # fmt: skip
 
 

@@ -229,7 +229,7 @@ def _items(
         domain = params.data.domains[name]
         table = read_items(workspace, name, domain)
         wanted = table.filter(pl.col("item_id").is_in([i.item_id for i in items]))
-        old = {row["item_id"]: row for row in wanted.to_dicts()}
+        old = {row["item_id"]: row for row in wanted.select(*ITEM).to_dicts()}
         folder = workspace.table(domain.items).parent
         rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
         for item in items:

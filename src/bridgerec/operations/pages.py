@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bridgerec.config import Workspace
-from bridgerec.evaluation.segments import by_script
+from bridgerec.evaluation.segments import by_language
 from bridgerec.operations.state import read_state
+from bridgerec.registry.guards import allowed
 
 PAGES = {
     "evaluation/index.html": "the evaluation",
@@ -19,15 +20,15 @@ BESIDE = ("hr@10", "mrr@10", "coverage@10")  # the decision's own metric
 
 def leaderboard(metrics: dict[str, Any], metric: str) -> list[dict[str, Any]]:
     """Rows per split, target and candidate of the test part, the best first: `metric` with its
-    interval, its value by the script of the items' titles, and the value of some others."""
+    interval, its value by the items' language, and the value of some others."""
     rows = []
     for split, candidates in metrics.get("test", {}).items():
         for candidate, targets in candidates.items():
             for target, segments in targets.items():
                 found = segments.get("all", {})
                 if metric in found:
-                    scripts = by_script(segments, metric)
-                    rows.append((split, target, -found[metric]["value"], candidate, found, scripts))
+                    own = by_language(segments, metric)
+                    rows.append((split, target, -found[metric]["value"], candidate, found, own))
     return [
         {
             "split": split,
@@ -35,10 +36,10 @@ def leaderboard(metrics: dict[str, Any], metric: str) -> list[dict[str, Any]]:
             "candidate": candidate,
             metric: round(found[metric]["value"], 4),
             "interval": f"{found[metric]['low']:.4f} to {found[metric]['high']:.4f}",
-            **{name: round(cell["value"], 4) for name, cell in scripts.items()},
+            **{name: round(cell["value"], 4) for name, cell in own.items()},
             **{m: round(found[m]["value"], 4) for m in BESIDE if m in found and m != metric},
         }
-        for split, target, _, candidate, found, scripts in sorted(rows, key=lambda row: row[:4])
+        for split, target, _, candidate, found, own in sorted(rows, key=lambda row: row[:4])
     ]
 
 
@@ -68,7 +69,7 @@ def decision_text(decision: dict[str, Any]) -> str:
     guarded = [
         f"| {route} | {name}{' ✓' * (routes.get(route) == name)} | {one['split']}, {one['target']} "
         f"| {one['segment']} | {one['metric']} {one['value']:.4f} | {one['high']:.4f} "
-        f"| {one['least']:.4f} |"
+        f"| {allowed(one)} |"
         for route, candidates in decision.get("candidates", {}).items()
         for name, found in candidates.items()
         for one in found.get("guarded", ())

@@ -61,7 +61,7 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
     protocols = {"warm": gate.protocol}
     if any(split.startswith("cold_start-") for split in metrics.get("validation", {})):
         protocols["cold_start"] = "cold_start"
-    values, missing = {}, guards.absent_scripts(metrics, params)
+    values, missing = {}, guards.absent_languages(metrics, params)
     for route, protocol in protocols.items():
         values[route], absent = _values(metrics, protocol, params)
         missing += absent

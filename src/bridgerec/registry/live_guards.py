@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from bridgerec.config import Params
 from bridgerec.data.dataset import Cases, Training
 from bridgerec.evaluation.metrics import case_metrics
-from bridgerec.evaluation.segments import Scripts, segments
-from bridgerec.registry.guards import asked
+from bridgerec.evaluation.segments import Languages, segments
+from bridgerec.registry.guards import asked, demand, looked_at
 
 
 @dataclass(frozen=True)
@@ -32,31 +32,22 @@ class Answered:
         return np.asarray(found[params.gate.metric], dtype=np.float64)
 
     def guarded(
-        self, new: dict[str, Any], split: str, route: str, scripts: Scripts, params: Params
+        self, new: dict[str, Any], split: str, route: str, languages: Languages, params: Params
     ) -> list[dict[str, Any]]:
         """Every guarded segment as `guards.guarded` tells it: the winner's numbers from `new`
-        (segment -> metric -> value, high), and `least`, the share of the live release's value.
+        (segment -> metric -> value, high), beside what is asked for by the live release's value.
 
         Raises:
             KeyError: the winner was not judged in a segment.
         """
         metric, found = params.gate.metric, []
-        for segment in segments(self.cases, self.training, self.training.catalogue, scripts):
+        for segment in segments(self.cases, self.training, self.training.catalogue, languages):
             share = asked(segment.name, route, params)
             if share is None:
                 continue
-            _, indptr = segment.people(self.cases.relevant)
-            live = self._metric(self.rank[segment.relevant], indptr, params).mean()
-            cell = new[segment.name][metric]
-            found.append(
-                {
-                    "split": split,
-                    "target": self.cases.target,
-                    "segment": segment.name,
-                    "metric": metric,
-                    "value": cell["value"],
-                    "high": cell["high"],
-                    "least": share * float(live),
-                }
-            )
+            member, indptr = segment.people(self.cases.relevant)
+            live = float(self._metric(self.rank[segment.relevant], indptr, params).mean())
+            wanted = demand(share, live, int(member.sum()), "the live release")
+            needed = (split, self.cases.target, segment.name, metric)
+            found.append(looked_at(needed, new[segment.name][metric], wanted))
         return found

@@ -19,7 +19,7 @@ from bridgerec.data.dataset import Catalogue, Histories, Split
 from bridgerec.data.stored import read_stored
 from bridgerec.errors import ArtifactError
 from bridgerec.evaluation.protocol import evaluate
-from bridgerec.evaluation.segments import Scripts
+from bridgerec.evaluation.segments import Languages
 from bridgerec.models.base import Candidate, load
 from bridgerec.registry.gate import judged_people, paired_gaps
 from bridgerec.registry.live_guards import Answered
@@ -95,7 +95,7 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
     per_user = read_stored(workspace.reports / "evaluation" / "per_user.parquet")
     metrics = read_json(workspace.reports / "evaluation" / "metrics.json")["validation"]
-    scripts = Scripts.of(catalogue)
+    languages = Languages.of(catalogue)
     found = []
     for route, protocol in (("warm", decision["protocol"]), ("cold_start", "cold_start")):
         new = decision["routes"][route]
@@ -117,7 +117,7 @@ def against(workspace: Workspace, release: Release) -> list[dict[str, Any]]:
                 values.append(theirs.values(params)[fair])
                 if fair.all():
                     cells = metrics[split][new][target]
-                    guarded += theirs.guarded(cells, str(split), route, scripts, params)
+                    guarded += theirs.guarded(cells, str(split), route, languages, params)
         if kept:
             gap = paired_gaps(pl.concat(kept), {name: np.concatenate(values)}, params)[name]
             people = {"people": sum(map(len, kept)), "new": new, "live": name}

@@ -97,13 +97,13 @@ def read_interactions(
 def read_items(workspace: Workspace, name: str, domain: Domain) -> pl.DataFrame:
     """The catalogue of one domain with all standard columns as text: a missing or blank
     `item_id` is null, any other missing text "".  But `price` is a float, null where it is
-    missing, negative or no number."""
+    missing, negative or no number; and `language` is there only where the table has it."""
     frame, path = raw_items(workspace, name, domain), workspace.table(domain.items)
     kinds = frame.collect_schema()
     texts = [
         (pl.col(c).cast(pl.String).fill_null("") if c in kinds else pl.lit("")).alias(c)
         for c in schema.ITEM_COLUMNS
-        if c not in ("item_id", "price")
+        if c not in ("item_id", "price") and (c != "language" or c in kinds)
     ]
     price = amount("price", kinds["price"]) if "price" in kinds else pl.lit(None, pl.Float64)
     return collect(frame.select(text_id("item_id"), *texts, price.alias("price")), path)
