@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,9 +150,11 @@ def running(
                 yield url
             finally:
                 process.terminate()
-                with suppress(subprocess.TimeoutExpired):
+                try:
                     process.wait(timeout=15)
-        process.wait()
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, timeout: float, said: Path) -> None:
