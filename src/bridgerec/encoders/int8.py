@@ -66,7 +66,9 @@ def has_products() -> bool:
     """Whether this processor and this PyTorch multiply 8-bit integers faster than float32."""
     # what torch.compile makes of a quantised layer; PyTorch gives it no public name
     names = ("qlinear_prepack", "qlinear_pointwise")
-    there = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.onednn, n) for n in names)
+    there = torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.onednn, n) for n in names
+    )
     return there and has_int8()
 
 
