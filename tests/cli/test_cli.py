@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from bridgerec.config import Workspace, load_params
 from bridgerec.errors import ConfigError, DataError
@@ -76,3 +77,20 @@ def test_doctor_knows_this_environment() -> None:
     found = call("doctor", cwd=Path(__file__).parents[2])
     assert found.returncode == 0, found.stdout + found.stderr
     assert "torch" in found.stdout
+
+
+def test_doctor_says_where_int8_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridgerec.cli.doctor import check_workspace
+
+    params = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    params["embed"]["text"]["precision"] = "int8"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+
+    def warned() -> bool:
+        found = list(check_workspace(Workspace.open(tmp_path)))
+        return any("float32, which is slower" in f.message for f in found)
+
+    monkeypatch.setattr("bridgerec.encoders.int8.has_products", lambda: True)
+    assert not warned()
+    monkeypatch.setattr("bridgerec.encoders.int8.has_products", lambda: False)
+    assert warned()

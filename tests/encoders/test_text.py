@@ -167,7 +167,6 @@ def test_the_fingerprint_knows_all_that_shapes_a_vector(
         return TextEncoder(Encoder.model_validate(config)).fingerprint
 
     first = found()
-    monkeypatch.setattr("bridgerec.encoders.int8.has_int8", lambda: True)
     prints = {first, found(batch_size=32), found(precision="bfloat16"), found(precision="int8")}
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     prints.add(found(device="cuda"))

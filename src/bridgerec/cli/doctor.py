@@ -101,6 +101,16 @@ def check_workspace(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("warning", "params.yaml", str(error))
         return
     yield Finding("ok", "params.yaml", f"{len(params.data.domains)} domains")
+    if params.embed.text.precision == "int8":
+        from bridgerec.encoders.int8 import has_products
+
+        if not has_products():
+            yield Finding(
+                "warning",
+                "embed.text.precision",
+                "int8: this processor or PyTorch has no fast products of 8-bit integers, so the "
+                "encoder multiplies them in float32, which is slower. auto is faster here.",
+            )
     for name, domain in params.data.domains.items():
         for table in (domain.interactions, domain.items):
             if not workspace.table(table).is_file():

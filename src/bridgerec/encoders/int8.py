@@ -4,42 +4,27 @@ Weights have a scale per output.  Activations are rounded on the fly, each token
 an offset of its own (ZeroQuant, Yao et al. 2022, arXiv:2206.01861), so that no text's vector
 depends on its neighbours.  The offset is for values that lie on one side of zero: those behind a
 GELU, and the few large ones that language models keep.  Sums are exact, in 32-bit integers; all
-that is no dense layer stays in float32.
+that is no dense layer stays in float32.  A processor without such products multiplies the same
+integers in float32: slower, and equal up to the rounding of float32.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch.nn import Linear
 
 from bridgerec.encoders.processor import has_int8
-from bridgerec.errors import ConfigError
 
 MOST_TOKENS = 2048  # of a batch: larger arrays of float32 only leave the cache of the processor
 LEVELS = 127  # on both sides of zero
+ZERO = 128  # as an unsigned number
 TINY = 1e-12  # instead of the scale of a row of equal numbers
 # names that models give to layers of the same input, which is then rounded once
 SIBLINGS = (("query", "key", "value"), ("q_proj", "k_proj", "v_proj"), ("q_lin", "k_lin", "v_lin"))
 
-
-def require_int8() -> None:
-    """Refuse early where such products would be slow or, with 16-bit sums on the way, wrong.
-
-    Raises:
-        ConfigError: the processor or this PyTorch has no such products.
-    """
-    if not has_int8():
-        raise ConfigError(
-            "embed.text.precision is int8, but this processor has no instructions for products of "
-            "8-bit integers (avx512_vnni, amx_int8). Write auto or float32."
-        )
-    if not hasattr(torch, "_int_mm") or not torch.backends.mkldnn.is_available():
-        raise ConfigError(
-            f"embed.text.precision is int8, but PyTorch {torch.__version__} has no such products "
-            "for processors. Write auto, or install the version that constraints.txt names."
-        )
+Product = Callable[[torch.Tensor], torch.Tensor]
 
 
 def quantise_dense(model: torch.nn.Module) -> None:
@@ -61,20 +46,54 @@ class Quantised:
 
     def __init__(self, layers: Sequence[Linear]) -> None:
         weight = torch.cat([layer.weight.detach().float() for layer in layers])
-        self.scale = weight.abs().amax(1).clamp_min_(TINY).div_(LEVELS)
-        self.weight = (weight / self.scale[:, None]).round_().to(torch.int8).T.contiguous()
-        totals = self.weight.sum(0, dtype=torch.int32) * self.scale  # what an offset of 1 adds
-        self.added = torch.stack([totals, torch.cat([_bias(layer) for layer in layers])])
+        scale = weight.abs().amax(1).clamp_min_(TINY).div_(LEVELS)
+        rounded = (weight / scale[:, None]).round_()
+        self.product = (_fast_product if has_products() else _slow_product)(rounded, scale)
+        self.total = rounded.sum(1) * scale  # what an offset of 1 adds
+        self.bias = torch.cat([_bias(layer) for layer in layers])
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         rows = inputs.reshape(-1, inputs.shape[-1]).float()
         low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
         offset, scale = (high + low) / 2, ((high - low) / (2 * LEVELS)).clamp_min_(TINY)
-        rounded = (rows - offset).mul_(1 / scale).round_().to(torch.int8)
-        # every operation is a pass over memory: in place, and offset and bias as one product
-        found = torch._int_mm(rounded, self.weight).float().mul_(self.scale).mul_(scale)
-        found.addmm_(torch.cat([offset, torch.ones_like(offset)], 1), self.added)
+        # every operation is a pass over memory
+        found = self.product((rows - offset).mul_(1 / scale).round_())
+        torch.addcmul(self.bias, found, scale, out=found).addcmul_(offset, self.total)
         return found.view(*inputs.shape[:-1], -1)
+
+
+def has_products() -> bool:
+    """Whether this processor and this PyTorch multiply 8-bit integers faster than float32."""
+    # what torch.compile makes of a quantised layer; PyTorch gives it no public name
+    names = ("qlinear_prepack", "qlinear_pointwise")
+    there = torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.onednn, n) for n in names
+    )
+    return there and has_int8()
+
+
+def _fast_product(weight: torch.Tensor, scale: torch.Tensor) -> Product:
+    """Products with integers `weight` (outputs, inputs), each output times its `scale`: exact sums
+    of integers, turned into float32 while they are in the processor's registers."""
+    packed = torch.ops.onednn.qlinear_prepack(weight.to(torch.int8), None)
+    zeros = torch.zeros(len(weight), dtype=torch.int32)
+
+    def product(rounded: torch.Tensor) -> torch.Tensor:
+        # unsigned is what the processor multiplies; the conversion to int8 and the flip of a bit
+        # take a fifth of the time of one to uint8
+        unsigned = rounded.to(torch.int8).view(torch.uint8).bitwise_xor_(ZERO)
+        found: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+            *(unsigned, 1.0, ZERO, packed, scale, zeros, None),
+            *(1.0, 0, torch.float32, "none", [], ""),
+        )
+        return found
+
+    return product
+
+
+def _slow_product(weight: torch.Tensor, scale: torch.Tensor) -> Product:
+    """The same in float32: equal up to the rounding of sums of many million."""
+    return lambda rounded: (rounded @ weight.T).mul_(scale)
 
 
 def _bias(layer: Linear) -> torch.Tensor:

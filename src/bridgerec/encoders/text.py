@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 SHARD = 8192  # texts between two writes to the cache
+AT_ONCE = 256  # texts that are tokenized together
 LEAST_TOKENS = 32  # smaller float32 products run through kernels that round in another order
 
 
@@ -85,10 +86,6 @@ class TextEncoder:
             from bridgerec.encoders.openvino import require_openvino
 
             require_openvino()
-        if config.precision == "int8":
-            from bridgerec.encoders.int8 import require_int8
-
-            require_int8()
         on_processor = config.backend == "openvino" or config.precision == "int8"
         cuda = torch.cuda.is_available() and not on_processor
         if config.device == "cuda" and not cuda:
@@ -198,13 +195,17 @@ class TextEncoder:
         tokenizer, _ = self.loaded()
         # a static table knows the prefix already: its tokens were embedded behind it
         prefix = "" if self.config.backend == "static" else self.config.prefix
-        tokens = tokenizer(
-            [prefix + t for t in texts],
-            truncation=True,
-            max_length=self.config.max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
+        tokens: list[list[int]] = []
+        # a few at a time: thousands of the tokenizer's records at once would have Python look
+        # through all its objects for garbage, as long as the tokenizing takes
+        for start in range(0, len(texts), AT_ONCE):
+            tokens += tokenizer(
+                [prefix + t for t in texts[start : start + AT_ONCE]],
+                truncation=True,
+                max_length=self.config.max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )["input_ids"]
         order = sorted(range(len(texts)), key=lambda i: (-len(tokens[i]), texts[i]))
         with bar("embedding", len(texts), "texts", shown=progress) as advance:
             for start in range(0, len(order), SHARD):

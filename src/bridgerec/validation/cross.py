@@ -30,10 +30,12 @@ def check_ids(
         )  # fmt: skip
     elif count:
         critical = count / total > config.max_unknown_item_share
+        most = f"at most {100 * config.max_unknown_item_share:g} % (max_unknown_item_share) may be"
         yield Finding(
             name, "interactions", "unknown_items", "critical" if critical else "warning",
             "interactions name items that the catalogue lacks",
-            "Add these items to the catalogue, or leave the rows out (they are ignored)",
+            "Add these items to the catalogue, or take the rows out "
+            f"({most if critical else 'they are'} ignored)",
             count, total, shown,
         )  # fmt: skip
 
