@@ -61,6 +61,7 @@ VARIANTS = {
     "ease_text": {
         FULL: Variant(),
         "text": Variant({"text_weight": 0}),
+        "text between domains": Variant({"text_between_domains": False}),
         "order": Variant({"recency": 1}),
         "second domain": Variant(alone=True),
         "whitening (pca against none)": Variant(vectors="none"),

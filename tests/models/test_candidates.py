@@ -96,15 +96,22 @@ class TestEMCDR(CandidateContract):
     candidate = EMCDR
 
 
+@pytest.mark.parametrize("between", [True, False])
 @pytest.mark.parametrize(("max_rows", "form"), [(1000, "Dual"), (100, "Primal")])
-def test_ease_equals_the_paper(training: Training, max_rows: int, form: str) -> None:
+def test_ease_equals_the_paper(training: Training, max_rows: int, form: str, between: bool) -> None:
     """Against Steck's primal closed form, B = I - P diag(1 / diag P)."""
-    config = EASEConfig(regularization=7, text_weight=0.5, max_rows=max_rows)
+    config = EASEConfig(
+        regularization=7, text_weight=0.5, text_between_domains=between, max_rows=max_rows
+    )
     ours = EASE(config)
     ours.train(training)
     assert training.vectors is not None
     assert type(ours.parts["all"]).__name__ == form
-    a = np.vstack([matrix(training.histories, 60).toarray(), 0.5 * training.vectors.T])
+    text = 0.5 * training.vectors.T
+    if not between:
+        left = np.arange(60) < 30
+        text = np.vstack([text * left, text * ~left])
+    a = np.vstack([matrix(training.histories, 60).toarray(), text])
     p = np.linalg.inv(a.T.astype(np.float64) @ a + 7 * np.eye(60))
     b = np.eye(60) - p / np.diag(p)
     h = matrix(training.histories, 60).toarray()

@@ -14,8 +14,9 @@ from bridgerec.models.scores import Floats
 from bridgerec.models.second_look import SecondLook, person_of
 from bridgerec.models.trends import Trends
 from bridgerec.training.choices import PADDING, Choices
+from bridgerec.training.lists import Lists
 from bridgerec.training.mixing import Mixture
-from bridgerec.training.reranking import Listing, Reranker, learn_reranker, ndcg
+from bridgerec.training.reranking import Listing, Reranker, learn_reranker
 
 HALF_LIVES = (1.0,)
 WIDTH = 40
@@ -66,7 +67,7 @@ def test_stays_away_where_it_does_not_help(training: Training) -> None:
 
 
 def test_nothing_is_learned_from_lists_that_hold_nothing_met() -> None:
-    empty = Listing(np.zeros((4, 5, 3), "f4"), np.zeros((4, 5), bool), np.ones((4, 5), bool))
+    empty = Listing(np.zeros((4, 5, 3), "f4"), np.zeros((4, 5), bool), np.ones((4, 5), "f4"))
     assert learn_reranker(empty, 0) is None
 
 
@@ -117,9 +118,16 @@ def test_an_answer_does_not_depend_on_its_neighbours(training: Training) -> None
 def test_ndcg_of_lists_by_hand() -> None:
     scores = np.float32([[3, 2, 1], [1, 1, 0], [PADDING, 5, 4]])
     relevant = np.array([[False, True, False], [True, False, False], [False, True, True]])
-    found = ndcg(scores, relevant, np.array([1, 2, 2]))
+    found = Lists(relevant, np.array([1, 2, 2])).ndcg(scores)
     second = 1 / np.log2(3)
     np.testing.assert_allclose(found, [second, second / (1 + second), 1.0])
+
+
+def test_ndcg_of_lists_looks_at_ten_and_at_a_hundred() -> None:
+    scores, relevant = -np.arange(120, dtype="f4")[None].repeat(3, 0), np.zeros((3, 120), bool)
+    relevant[[0, 1, 2], [9, 50, 100]] = True
+    found = Lists(relevant, np.array([1, 1, 1])).ndcg(scores)
+    np.testing.assert_allclose(found, [1 / np.log2(11), 0.5 / np.log2(52), 0.0])
 
 
 def test_survives_a_disk(training: Training, tmp_path: Path) -> None:

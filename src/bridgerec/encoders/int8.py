@@ -17,6 +17,7 @@ from torch.nn import Linear
 
 from bridgerec.encoders.processor import has_int8
 
+METHOD = "2"  # changes where the same text would get another vector
 MOST_TOKENS = 2048  # of a batch: larger arrays of float32 only leave the cache of the processor
 LEVELS = 127  # on both sides of zero
 ZERO = 128  # as an unsigned number

@@ -118,9 +118,14 @@ class TextEncoder:
 
             return hashlib.sha256(f"{METHOD}\0{self._teacher().fingerprint}".encode()).hexdigest()
         more = ("openvino",) if c.backend == "openvino" else ()
+        method = []
+        if self.precision == "int8":
+            from bridgerec.encoders import int8
+
+            method.append(int8.METHOD)
         parts = [
             *(self.weights, self.settings, c.pooling, c.prefix, str(c.max_length)),
-            *(str(c.batch_size), self.precision, self.device),
+            *(str(c.batch_size), self.precision, self.device, *method),
             *(version(library) for library in ("torch", "transformers", "tokenizers", *more)),
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -26,7 +26,7 @@ from bridgerec.models.trends import Trends
 from bridgerec.training.choices import Choices, Picked, pick
 from bridgerec.training.mixing import Mixture, learn_mixture, sharpen
 
-FOLDS = 2
+FOLDS = 3
 HALF_LIVES = (3.0, 15.0, 90.0)  # days; people are told apart by the first
 RECENT = 5  # entries
 MOST = 3.0  # deviations: who is further out counts as there

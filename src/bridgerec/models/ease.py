@@ -20,13 +20,16 @@ from bridgerec.models.sparse import entries, matrix
 
 class EASEConfig(CandidateConfig):
     """`source_domains: false` looks at the target alone.  `text_weight` scales the rows of
-    item vectors (0: none).  `recency` multiplies a history item once per newer item.
+    item vectors (0: none); without `text_between_domains` each domain has text rows of its own,
+    so that items of different domains are like each other by who met them alone.  `recency`
+    multiplies a history item once per newer item.
     `max_rows` bounds the matrix that is inverted: people plus text dimensions; where they are
     more, the most met items, on which all other items are regressed."""
 
     regularization: float = Field(400.0, gt=0)
     source_domains: bool = True
     text_weight: float = Field(0.0, ge=0)
+    text_between_domains: bool = True
     recency: float = Field(1.0, gt=0, le=1)
     max_rows: int = Field(10_000, ge=1)
 
@@ -51,6 +54,8 @@ class EASE(Candidate):
             if self.config.text_weight > 0 and training.vectors is not None
             else np.zeros((self.n_items, 0), dtype=np.float32)
         )
+        if not self.config.text_between_domains:
+            v = self._apart(v)
         self.parts: dict[str, Solved] = {}
         spans = (
             {"all": slice(0, self.n_items)}
@@ -63,6 +68,15 @@ class EASE(Candidate):
             a = inside[rows], v[span], self.config.regularization
             small = len(rows) + v.shape[1] <= self.config.max_rows
             self.parts[name] = Dual.solve(*a) if small else Primal.solve(*a, self.config.max_rows)
+
+    def _apart(self, v: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors (items, size) with a range of columns for each domain, zeros elsewhere."""
+        size = v.shape[1]
+        found = np.zeros((len(v), size * len(self.domains)), dtype=np.float32)
+        for i, domain in enumerate(self.domains):
+            block = self.block(domain)
+            found[block, i * size : (i + 1) * size] = v[block]
+        return found
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         block = self.block(target)

@@ -10,21 +10,16 @@ from bridgerec.models.base import Arrays, under
 from bridgerec.models.scores import Floats
 from bridgerec.models.trends import Trends
 from bridgerec.training.choices import PADDING, Choices
+from bridgerec.training.lists import Lists
 from bridgerec.training.mixing import Mixture
-from bridgerec.training.reranking import (
-    Listing,
-    Reranker,
-    features,
-    learn_reranker,
-    ndcg,
-)
+from bridgerec.training.reranking import Listing, Reranker, features, learn_reranker
 
 Gains = NDArray[np.float64]
 
 
 class SecondLook:
     """One reranker per mixture of a target (`rerankers`), where people they did not learn from gain
-    from them by more than a standard error of NDCG@10; elsewhere the mixture answers alone."""
+    from them by more than a standard error of NDCG; elsewhere the mixture answers alone."""
 
     def __init__(self, top: int) -> None:
         self.top = top
@@ -46,10 +41,9 @@ class SecondLook:
                 return
             found.append(reranker)
             judged = fold == i
-            own, before = listing.take(judged), np.take_along_axis(mixed, first, axis=1)[judged]
+            own, lists = listing.take(judged), Lists(listing.relevant[judged], total[judged])
             after = np.where(own.present, reranker.score(own.features), PADDING)
-            was, now = (ndcg(scores, own.relevant, total[judged]) for scores in (before, after))
-            gains.append(now - was)
+            gains.append(lists.ndcg(after) - lists.ndcg(own.mixed))
         gain = np.concatenate(gains)
         if len(gain) and gain.mean() > gain.std() / len(gain) ** 0.5:
             self.rerankers[target] = found
@@ -119,5 +113,5 @@ def _listing(
     return Listing(
         features(members, _trends(trends, choices.moment, items), person),
         np.take_along_axis(choices.relevant, first, axis=1),
-        np.take_along_axis(mixed, first, axis=1) > PADDING,
+        np.take_along_axis(mixed, first, axis=1),
     )

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridgerec.training.choices import Choices
+from bridgerec.training.lists import Lists
 
 Floats = NDArray[np.float32]
 FACTORS = (0.5, 0.7, 1.4, 2.0)
-CUTS = (10, 100)
 ROUNDS = 6
 LEAST_GAIN = 1e-5
 
@@ -75,25 +75,15 @@ def sharpen(mixture: Mixture, choices: Choices) -> Mixture:
     """The mixture with a factor per member that raises NDCG on the choices.
 
     Likelihood looks at all items, a list shows the first few; coordinate ascent over `FACTORS`
-    moves the few numbers in which the two differ.  The mean of NDCG@10 and NDCG@100 is climbed:
-    the longer list steadies the shorter one.
+    moves the few numbers in which the two differ.
     """
     weights = mixture.weights(choices.segment, choices.features)
     parts = [choices.scores[:, :, m] * weights[:, [m]] for m in range(weights.shape[1])]
-    gain = 1 / np.log2(np.arange(2, max(CUTS) + 2))
-    total = choices.relevant.sum(1)
-    ideals = [np.cumsum(gain)[np.minimum(total, k) - 1] for k in CUTS]
-    case, place = np.nonzero(choices.relevant)
+    lists = Lists(choices.relevant, choices.relevant.sum(1))
+    padding = np.where(choices.log_copies < -1e8, -np.inf, 0).astype(np.float32)
 
     def value(mixed: Floats) -> float:
-        mixed = mixed + np.where(choices.log_copies < -1e8, -np.inf, 0).astype(np.float32)
-        own = mixed[case, place]
-        rank = (mixed[case] >= own[:, None]).sum(1) - 1  # ties count against the mixture
-        found = 0.0
-        for k, ideal in zip(CUTS, ideals, strict=True):
-            worth = np.where(rank < k, gain[np.minimum(rank, k - 1)], 0)
-            found += float((np.bincount(case, worth, len(total)) / ideal).mean())
-        return found / len(CUTS)
+        return float(lists.ndcg(mixed + padding).mean())
 
     factor, mixed = np.ones(len(parts)), np.sum(parts, axis=0)
     highest = value(mixed)

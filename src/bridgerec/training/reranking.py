@@ -30,14 +30,18 @@ MOST = 5.0  # deviations: what is further out counts as there
 @dataclass(frozen=True)
 class Listing:
     """The first items of a mixture, best first: their `features` (n, top, number), which were
-    `relevant` (n, top), and which are `present`, where lists are shorter."""
+    `relevant` (n, top), and how they were `mixed` (n, top), `PADDING` where lists are shorter."""
 
     features: Floats
     relevant: NDArray[np.bool_]
-    present: NDArray[np.bool_]
+    mixed: Floats
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        return self.mixed > PADDING
 
     def take(self, rows: NDArray[np.bool_]) -> "Listing":
-        return Listing(self.features[rows], self.relevant[rows], self.present[rows])
+        return Listing(self.features[rows], self.relevant[rows], self.mixed[rows])
 
 
 @dataclass(frozen=True)
@@ -122,16 +126,3 @@ def learn_reranker(listing: Listing, seed: int) -> Reranker | None:
 
 def _scaled(features: Floats, centre: Floats, spread: Floats) -> Floats:
     return np.clip((features - centre) / spread, -MOST, MOST)
-
-
-def ndcg(
-    scores: Floats, relevant: NDArray[np.bool_], total: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """NDCG@10 of lists (n, top) in which `total` (n,) items were to be found, shape (n,); ties
-    count against them."""
-    gain = 1 / np.log2(np.arange(2, 12))
-    case, place = np.nonzero(relevant)
-    rank = (scores[case] >= scores[case, place][:, None]).sum(1) - 1
-    worth = np.where(rank < 10, gain[np.minimum(rank, 9)], 0)
-    ideal = np.cumsum(gain)[np.minimum(total, 10) - 1]
-    return np.asarray(np.bincount(case, worth, len(total)) / ideal)
