@@ -61,7 +61,7 @@ VARIANTS = {
     "ease_text": {
         FULL: Variant(),
         "text": Variant({"text_weight": 0}),
-        "text between domains": Variant({"text_between_domains": False}),
+        "text between domains": Variant({"text_between_domains": True}, added=True),
         "order": Variant({"recency": 1}),
         "second domain": Variant(alone=True),
         "whitening (pca against none)": Variant(vectors="none"),
@@ -199,7 +199,7 @@ def parts(folder: Path, name: str, resamples: int) -> str:
 def blend(workspace: Workspace, resamples: int) -> str:
     """The blend against the member that is best on the same people; "" before the evaluation.
 
-    On validation the blend answers for each half of the people with weights from the other.
+    On validation the blend answers for each third of the people with weights from the others.
     """
     path, blending = workspace.reports / "evaluation" / "per_user.parquet", workspace.params.blend
     if not path.exists() or blending is None:
