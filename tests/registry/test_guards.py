@@ -102,25 +102,16 @@ def test_a_handful_of_people_cannot_decide(people: int, winner: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("good", "better", "winner", "told"),
-    [
-        (0.09, 0.0, "good", "is not enough: more than 0 is asked, as popularity finds nothing"),
-        (0.09, 0.001, "better", "(guard: more than 0 is asked, as popularity finds nothing and"),
-        (0.0, 0.0, "better", "(guard: nothing is asked, as popularity finds nothing)"),
-    ],
-)
-def test_where_the_baseline_finds_nothing_one_must_find_what_others_surely_do(
-    good: float, better: float, winner: str, told: str
-) -> None:
+def test_where_the_baseline_finds_nothing_nothing_is_asked() -> None:
+    """The best on average wins there, too, though another one finds something; and it is said."""
     metrics, people = world()
-    for name, value in (("popularity", 0.0), ("good", good), ("better", better)):
+    for name, value in (("popularity", 0.0), ("good", 0.09), ("better", 0.0)):
         found = metrics["validation"]["temporal"][name]["left"]
         found["tail_items"]["ndcg@10"] = cell(value, value / 2)
     decision = decide(metrics, people, params())
-    assert decision.winner == winner
+    assert decision.winner == "better"
+    told = "(guard: nothing is asked, as popularity finds nothing)"
     assert any(told in line and "better" in line for line in decision.reasons)
-    assert decide(metrics, people, params(segments={"tail_items": 0.0})).winner == "better"
 
 
 def test_coverage() -> None:

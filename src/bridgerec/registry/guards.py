@@ -19,21 +19,17 @@ def asked(segment: str, route: str, params: Params) -> float | None:
     return None if segment in NOT_ASKED[route] else params.gate.guards.share(segment)
 
 
-def demand(share: float, value: float, people: int, who: str, able: str | None = None) -> Demand:
+def demand(share: float, value: float, people: int, who: str) -> Demand:
     """What is asked for in a segment of so many `people`, where `who` has `value`: `least`, the
-    share of that; and where this is not all, `why` in words.
+    share of that; and where this is nothing, `why` in words.
 
-    Of a handful of people no interval is to be believed, so nothing is asked.  A share of 0 is no
-    demand either: where `able`, another one, surely finds something, `some` is true, and finding
-    nothing at all is refused.
+    Of a handful of people no interval is to be believed, so nothing is asked; nor is it where
+    `who` finds nothing: a guard keeps what there is, and does not refuse the best for the rest.
     """
     if people < LEAST and math.isfinite(value):
         return {"least": 0.0, "why": f"nothing is asked of {people} people"}
     if value == 0 and share > 0:
-        if able is None:
-            return {"least": 0.0, "why": f"nothing is asked, as {who} finds nothing"}
-        why = f"more than 0 is asked, as {who} finds nothing and {able} does"
-        return {"least": 0.0, "some": True, "why": why}
+        return {"least": 0.0, "why": f"nothing is asked, as {who} finds nothing"}
     return {"least": share * value}
 
 
@@ -65,18 +61,10 @@ def _needed(
             if share is not None:
                 needed = (split, target, segment, gate.metric)
                 value = _cell(metrics, gate.baseline, needed).get("value", math.nan)
-                able = _able(metrics, needed, params)
-                yield needed, demand(share, value, people[segment], gate.baseline, able)
+                yield needed, demand(share, value, people[segment], gate.baseline)
         if gate.guards.coverage is not None:
             metric = f"coverage@{gate.metric.split('@')[1]}"
             yield (split, target, "all", metric), {"least": gate.guards.coverage}
-
-
-def _able(metrics: dict[str, Any], needed: Needed, params: Params) -> str | None:
-    """Who is best in a segment, of those whose whole interval is above 0."""
-    cells = {name: _cell(metrics, name, needed) for name in params.competitors}
-    sure = {name: cell["value"] for name, cell in cells.items() if cell.get("low", 0) > 0}
-    return max(sure, key=sure.__getitem__, default=None)
 
 
 def _cell(metrics: dict[str, Any], candidate: str, needed: Needed) -> dict[str, float]:
@@ -143,13 +131,8 @@ def failures(found: list[dict[str, Any]]) -> list[str]:
     that a handful of people cannot decide.
     """
     place = "{metric} {value:.4f} (at most {high:.4f}) on {split}/{target}/{segment}"
-    lines = []
-    for one in found:
-        if one["high"] < one["least"]:
-            lines.append(f"{place} is below the guard's {{least:.4f}}".format(**one))
-        elif one.get("some") and one["high"] <= 0:
-            lines.append(f"{place} is not enough: {{why}}".format(**one))
-    return lines
+    line = f"{place} is below the guard's {{least:.4f}}"
+    return [line.format(**one) for one in found if one["high"] < one["least"]]
 
 
 def held(found: list[dict[str, Any]]) -> str:
