@@ -58,9 +58,10 @@ class Service:
         return {(s["answered"], s["errors"], s["shadow_answers"]) for s in found}
 
     def settle(self, path: str, method: str = "POST", **body: Any) -> None:
-        """Until every worker answers this."""
+        """Until every worker answers this: a worker that loads a release takes few connections, so
+        that seconds without a refusal are needed to know that none is left."""
         limit, good = time.monotonic() + 120, 0
-        while good < TRIES:
+        while good < 6 * TRIES:
             good = good + 1 if ready(self.ask(path, method=method, **body)) else 0
             assert time.monotonic() < limit
             time.sleep(0.05)
