@@ -54,8 +54,8 @@ class EASE(Candidate):
             if self.config.text_weight > 0 and training.vectors is not None
             else np.zeros((self.n_items, 0), dtype=np.float32)
         )
-        if not self.config.text_between_domains:
-            v = self._apart(v)
+        if self.config.source_domains and not self.config.text_between_domains:
+            v = self._apart(v)  # a domain on its own has nothing to be kept apart from
         self.parts: dict[str, Solved] = {}
         spans = (
             {"all": slice(0, self.n_items)}

@@ -80,12 +80,12 @@ def sharpen(mixture: Mixture, choices: Choices) -> Mixture:
     weights = mixture.weights(choices.segment, choices.features)
     parts = [choices.scores[:, :, m] * weights[:, [m]] for m in range(weights.shape[1])]
     lists = Lists(choices.relevant, choices.relevant.sum(1))
-    padding = np.where(choices.log_copies < -1e8, -np.inf, 0).astype(np.float32)
 
     def value(mixed: Floats) -> float:
-        return float(lists.ndcg(mixed + padding).mean())
+        return float(lists.ndcg(mixed).mean())
 
     factor, mixed = np.ones(len(parts)), np.sum(parts, axis=0)
+    mixed[choices.log_copies < -1e8] = -np.inf  # padding, whatever is added to it
     highest = value(mixed)
     for _ in range(ROUNDS):
         before = highest
