@@ -178,6 +178,8 @@ def picture(results: dict[str, dict[float, float]], shares: list[float], title: 
         "#9498a0",
         "#ff8ab7",
         "#1b1e23",
+        "#c2185b",
+        "#7a8450",
     )
     top = 1.1 * max(v for per in results.values() for v in per.values())
     x = {s: 60 + 420 * i / max(len(shares) - 1, 1) for i, s in enumerate(shares)}
