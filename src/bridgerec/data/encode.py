@@ -1,7 +1,7 @@
 """From ids as text to ids as numbers: catalogue, people, and their events in time order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue
 from bridgerec.data.ids import distinct, encode_people
+from bridgerec.data.kinds import most_frequent, one_numbering
 from bridgerec.data.order import at, stable_order
-from bridgerec.data.readers import collect, read_identities, read_interactions, read_items
+from bridgerec.data.readers import (
+    collect,
+    read_identities,
+    read_interactions,
+    read_items,
+    separable,
+)
 from bridgerec.errors import DataError
 
 Say = Callable[[str], None]
-MOST_KINDS = 64  # of events; a table with more has something else in that column
+_TIMES = ("timestamp", "position")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,19 @@ def encode_catalogue(workspace: Workspace, params: Params) -> Catalogue:
     return Catalogue(pl.concat(frames, how="diagonal"))
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Usable rows of one domain: `user` are places in `people`, `kind` in `kinds`; `times` are the
+    table's `timestamp` and `position`.  `kinds` is None when the table has no such column."""
+
+    people: pl.Series
+    user: NDArray[np.uint32]
+    item: NDArray[np.int32]
+    times: dict[str, NDArray[np.int64]]
+    kinds: list[str | None] | None
+    kind: NDArray[np.uint32]
+
+
 def encode_events(
     workspace: Workspace, params: Params, catalogue: Catalogue
 ) -> tuple[pl.Series, Events, dict[str, Any]]:
@@ -61,111 +81,123 @@ def encode_events(
     identities = None
     if params.data.identities:
         identities = read_identities(workspace, params.data.identities)
-    names, parts, counts = [], [], {}
+    parts, counts = [], {}
     for name in params.data.domains:
-        own, part, counts[name] = _encode_domain(workspace, params, catalogue, name, identities)
-        names.append(own)
-        parts.append(part)
-    timed = all("timestamp" in part.columns for part in parts)
-    placed = all("position" in part.columns for part in parts)
-    if not timed and not placed:
+        rows, read = _read_domain(workspace, params, catalogue, name)
+        counts[name] = {"rows": read, "left_out": read - len(rows.user)}
+        if identities is not None:
+            own = identities.filter(pl.col("domain") == name)
+            rows = replace(rows, people=_persons(rows.people, own))
+        parts.append(rows)
+    del rows
+    order = [c for c in _TIMES if all(c in part.times for part in parts)]
+    if not order:
         raise DataError(
             "some domains have only `timestamp` and others only `position`; all domains need "
             "the same one, or the merged order of a person's events is unknown."
         )
     # a domain's people are numbered already; only their distinct ids have to be brought together
-    people, place = encode_people(pl.concat(names))
-    ends = np.cumsum([len(own) for own in names])
-    places = np.split(place, ends[:-1])
-    user = np.concatenate(
-        [at(p, part["user"].to_numpy()) for p, part in zip(places, parts, strict=True)]
-    )
-    order = ["timestamp"] * timed + ["position"] * placed
-    columns = pl.concat([part.select(*order, "item", "weight") for part in parts], rechunk=True)
-    sorting = stable_order(user, *(columns[c].to_numpy() for c in order))
-    kinds, kind = _event_kinds(parts)
+    people, place = encode_people(pl.concat([part.people for part in parts]))
+    places = np.split(place, np.cumsum([len(part.people) for part in parts])[:-1])
+    columns: dict[str, NDArray[Any]] = {
+        "user": np.concatenate([at(p, part.user) for p, part in zip(places, parts, strict=True)]),
+        "item": np.concatenate([part.item for part in parts]),
+        **{c: np.concatenate([part.times[c] for part in parts]) for c in order},
+    }
+    told = any(part.kinds is not None for part in parts)
+    names, columns["kind"] = one_numbering([(p.kinds or [None], p.kind) for p in parts])
     del parts
+    sorting = stable_order(columns["user"], *(columns[c] for c in order))
+    # sorted numbers follow from how often each occurs
+    often = np.bincount(columns.pop("user"))
+    for name in columns:  # one by one, so that each takes the memory of the one before
+        columns[name] = at(columns[name], sorting)
+    kinds, kind = most_frequent(names, columns["kind"])
     return (
         people,
         Events(
-            # sorted numbers follow from how often each occurs
-            np.repeat(np.arange(len(people), dtype=np.int32), np.bincount(user)),
-            at(columns["item"].to_numpy(), sorting),
-            at(columns["timestamp"].to_numpy(), sorting) if timed else None,
-            at(columns["weight"].to_numpy(), sorting),
-            None if kind is None else at(kind, sorting),
+            np.repeat(np.arange(len(people), dtype=np.int32), often),
+            columns["item"],
+            columns.get("timestamp"),
+            at(_weights(names, params), columns["kind"]),
+            kind if told else None,
             kinds,
         ),
         counts,
     )
 
 
-def _event_kinds(parts: list[pl.DataFrame]) -> tuple[tuple[str, ...], NDArray[np.int8] | None]:
-    """The names of the kinds, sorted, and each event's place among them; -1 for an event of none,
-    and for all but the `MOST_KINDS` most frequent."""
-    if not any("kind" in part.columns for part in parts):
-        return (), None
-    told = [
-        p["kind"] if "kind" in p.columns else pl.repeat(None, len(p), dtype=pl.String, eager=True)
-        for p in parts
-    ]
-    names, code = distinct(pl.concat(told))
-    often = np.bincount(code, minlength=len(names))
-    chosen = [i for i in np.argsort(-often, kind="stable").tolist() if names[i] is not None]
-    chosen = sorted(chosen[:MOST_KINDS], key=lambda i: str(names[i]))
-    place = np.full(len(names), -1, dtype=np.int8)
-    place[chosen] = np.arange(len(chosen))
-    return tuple(str(names[i]) for i in chosen), place[code]
+def _read_domain(
+    workspace: Workspace, params: Params, catalogue: Catalogue, name: str
+) -> tuple[_Rows, int]:
+    """The domain's usable rows, and how many rows there are.
 
-
-def _encode_domain(
-    workspace: Workspace,
-    params: Params,
-    catalogue: Catalogue,
-    name: str,
-    identities: pl.DataFrame | None,
-) -> tuple[pl.Series, pl.DataFrame, dict[str, int]]:
-    """The domain's people, its usable rows with `user` as a place among them, and the counts."""
+    Texts take several times the memory of their numbers, so one column is read after the other.
+    """
     domain = params.data.domains[name]
-    columns = ("user_id", "item_id", "timestamp", "position", "kind")
-    frame = read_interactions(workspace, name, domain, columns)
+    path = workspace.table(domain.interactions)
+    columns = ("user_id", "item_id", *_TIMES, "kind")
+    frame = separable(read_interactions(workspace, name, domain, columns), path)
     present = frame.collect_schema().names()
-    weights = params.prepare.event_weights
-    weighted = bool(weights) and "kind" in present
-    wanted = frame.select(
-        "user_id",
-        "item_id",
-        pl.col("kind").replace_strict(weights, default=1.0, return_dtype=pl.Float32).alias("weight")
-        if weighted
-        else pl.lit(1.0, dtype=pl.Float32).alias("weight"),
-        *[c for c in ("timestamp", "position", "kind") if c in present],
-    )
-    rows = collect(wanted, workspace.table(domain.interactions))
-    item = _item_numbers(rows["item_id"], catalogue, name)
-    needed = [c for c in rows.columns if c not in ("item_id", "kind")]
-    kept = rows.drop("item_id").with_columns(item).drop_nulls([*needed, "item"])
-    if weighted:
-        kept = kept.filter(pl.col("weight") > 0)
-    if kept.is_empty():
+
+    def read(column: str) -> pl.Series:
+        return collect(frame.select(column), path).to_series()
+
+    people, user = distinct(read("user_id"))
+    item = _item_numbers(read("item_id"), catalogue, name)
+    usable = item >= 0
+    if people.null_count():
+        usable &= at(people.is_not_null().to_numpy(), user)
+    times = {}
+    for column in (c for c in _TIMES if c in present):
+        time = read(column)
+        if time.null_count():
+            usable &= time.is_not_null().to_numpy()
+        times[column] = time.fill_null(0).to_numpy()
+    kinds, kind = None, np.zeros(len(user), dtype=np.uint32)
+    if "kind" in present:
+        found, kind = distinct(read("kind"))
+        kinds = found.to_list()
+        weighs = _weights(kinds, params) > 0
+        if not weighs.all():
+            usable &= at(weighs, kind)
+    if not usable.any():
         raise DataError(
-            f"domain {name!r}: none of its {rows.height} interactions has a known item, a user and "
+            f"domain {name!r}: none of its {len(user)} interactions has a known item, a user and "
             "a time. Look at reports/validation/summary.md; swapped columns are a usual cause."
         )
-    names, code = distinct(kept["user_id"])
-    if identities is not None:
-        names = _persons(names, identities.filter(pl.col("domain") == name))
-    part = kept.drop("user_id").with_columns(pl.Series("user", code))
-    return names, part, {"rows": rows.height, "left_out": rows.height - kept.height}
+    rows = _Rows(people, user, item, times, kinds, kind)
+    return rows if usable.all() else _only(rows, usable), len(user)
 
 
-def _item_numbers(ids: pl.Series, catalogue: Catalogue, domain: str) -> pl.Series:
-    """The items' places in the catalogue; null where the domain has no such item."""
+def _only(rows: _Rows, usable: NDArray[np.bool_]) -> _Rows:
+    """Some of the rows, and only people who have one of them."""
+    user = rows.user[usable]
+    present = np.bincount(user, minlength=len(rows.people)) > 0
+    return _Rows(
+        rows.people.filter(pl.Series(present)),
+        at((np.cumsum(present) - 1).astype(np.uint32), user),
+        rows.item[usable],
+        {column: time[usable] for column, time in rows.times.items()},
+        rows.kinds,
+        rows.kind[usable],
+    )
+
+
+def _weights(kinds: list[str | None], params: Params) -> NDArray[np.float32]:
+    """What an event of each kind weighs."""
+    weights = params.prepare.event_weights
+    return np.array([1.0 if k is None else weights.get(k, 1.0) for k in kinds], dtype=np.float32)
+
+
+def _item_numbers(ids: pl.Series, catalogue: Catalogue, domain: str) -> NDArray[np.int32]:
+    """The items' places in the catalogue; -1 where the domain has no such item."""
     block = catalogue.block(domain)
     known = pl.Enum(catalogue.items["item_id"][block.start : block.stop])
     names, code = distinct(ids)
     # the physical code of an Enum is the row of the catalogue's block
-    number: pl.Series = names.cast(known, strict=False).to_physical().cast(pl.Int32) + block.start
-    return number.gather(code).alias("item")
+    number = names.cast(known, strict=False).to_physical().cast(pl.Int32) + block.start
+    return at(number.fill_null(-1).to_numpy(), code)
 
 
 def _persons(accounts: pl.Series, identities: pl.DataFrame) -> pl.Series:

@@ -49,19 +49,23 @@ def _group(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.ui
     last one stays; who finds its own hash there is done, the others go another round.
     """
     bits = max((len(hashes) // _ROWS_PER_BUCKET).bit_length(), 1)
-    code = np.zeros(len(hashes), dtype=np.uint32)
-    rows, some_row, count = np.arange(len(hashes)), [np.empty(0, dtype=np.int64)], 0
-    while len(rows):
-        bucket = (hashes >> np.uint64(64 - bits)).view(np.int64)
-        table = np.full(1 << bits, -1, dtype=np.int32)
-        table[bucket] = np.arange(len(rows))
-        taken = np.flatnonzero(table >= 0)
-        owner = table[taken]
-        table[taken] = np.arange(len(owner))
-        found = at(table, bucket)
-        code[rows] = count + found  # overwritten later where the owner is another hash
-        some_row.append(rows[owner])
-        count += len(owner)
-        other = np.flatnonzero(at(hashes[owner], found) != hashes)
-        rows, hashes = rows[other], hashes[other]
-    return np.concatenate(some_row), code
+    some_row, code = _round(hashes, bits)
+    rest = np.flatnonzero(at(hashes[some_row], code) != hashes)
+    while len(rest):
+        own = hashes[rest]
+        owner, found = _round(own, bits)
+        code[rest] = len(some_row) + found
+        some_row = np.concatenate([some_row, rest[owner]])
+        rest = rest[at(own[owner], found) != own]
+    return some_row, code
+
+
+def _round(hashes: NDArray[np.uint64], bits: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """The row that stays in each bucket, and for each row the number of its bucket's."""
+    bucket = (hashes >> np.uint64(64 - bits)).view(np.int64)
+    table = np.full(1 << bits, -1, dtype=np.int32)
+    table[bucket] = np.arange(len(hashes), dtype=np.int32)
+    taken = np.flatnonzero(table >= 0)
+    owner = table[taken].astype(np.int64)
+    table[taken] = np.arange(len(owner), dtype=np.int32)
+    return owner, at(table, bucket).view(np.uint32)

@@ -1,6 +1,6 @@
 """Raw tables of any supported format, with the standard column names."""
 
-from bridgerec.data.readers.scan import TableProblem, collect, scan_table
+from bridgerec.data.readers.scan import TableProblem, collect, scan_table, separable
 from bridgerec.data.readers.tables import (
     raw_interactions,
     raw_items,
@@ -19,5 +19,6 @@ __all__ = [
     "read_interactions",
     "read_items",
     "scan_table",
+    "separable",
     "typed_interactions",
 ]

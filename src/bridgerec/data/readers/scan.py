@@ -64,6 +64,16 @@ def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
         raise _problem(path, error) from error
 
 
+def separable(frame: pl.LazyFrame, path: Path) -> pl.LazyFrame:
+    """What was opened at `path`, so that collecting one column costs no reading of the others:
+    Parquet keeps them apart, any other table is read here.
+
+    Raises:
+        TableProblem: as `collect`.
+    """
+    return frame if ".parquet" in path.suffixes else collect(frame, path).lazy()
+
+
 def _problem(path: Path, error: Exception) -> TableProblem:
     line = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
     if "utf-8" in line.lower() and ".parquet" not in path.suffixes:
