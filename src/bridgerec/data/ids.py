@@ -4,10 +4,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bridgerec.data.order import at
+from bridgerec.data.order import at, slices
 
 _ROWS_PER_BUCKET = 8  # ids repeat; a larger table falls out of the processor's cache
-_SLICE = 1 << 18  # rows
 
 
 def distinct(ids: pl.Series) -> tuple[pl.Series, NDArray[np.uint32]]:
@@ -16,7 +15,10 @@ def distinct(ids: pl.Series) -> tuple[pl.Series, NDArray[np.uint32]]:
     Works on 64-bit hashes, several times cheaper than the texts, and compares every text
     afterwards; should two ids ever share a hash, the texts themselves are encoded.
     """
-    some_row, code = _group(ids.hash().to_numpy())
+    hashes = np.empty(len(ids), dtype=np.uint64)
+    for part in slices(len(ids)):
+        hashes[part] = ids[part].hash().to_numpy()
+    some_row, code = _group(hashes)
     names = ids.gather(some_row)
     if not _same(names, code, ids):
         names = ids.unique().sort(nulls_last=True)
@@ -36,10 +38,7 @@ def encode_people(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
 
 def _same(names: pl.Series, code: NDArray[np.uint32], ids: pl.Series) -> bool:
     """Whether the codes give the ids back; by slices, which take the same memory in turn."""
-    return all(
-        names.gather(code[at : at + _SLICE]).eq_missing(ids[at : at + _SLICE]).all()
-        for at in range(0, len(ids), _SLICE)
-    )
+    return all(names.gather(code[part]).eq_missing(ids[part]).all() for part in slices(len(ids)))
 
 
 def _group(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
@@ -49,23 +48,32 @@ def _group(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.ui
     last one stays; who finds its own hash there is done, the others go another round.
     """
     bits = max((len(hashes) // _ROWS_PER_BUCKET).bit_length(), 1)
-    some_row, code = _round(hashes, bits)
-    rest = np.flatnonzero(at(hashes[some_row], code) != hashes)
+    some_row, code, rest = _round(hashes, bits)
     while len(rest):
-        own = hashes[rest]
-        owner, found = _round(own, bits)
+        owner, found, again = _round(hashes[rest], bits)
         code[rest] = len(some_row) + found
-        some_row = np.concatenate([some_row, rest[owner]])
-        rest = rest[at(own[owner], found) != own]
+        some_row, rest = np.concatenate([some_row, rest[owner]]), rest[again]
     return some_row, code
 
 
-def _round(hashes: NDArray[np.uint64], bits: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """The row that stays in each bucket, and for each row the number of its bucket's."""
-    bucket = (hashes >> np.uint64(64 - bits)).view(np.int64)
+def _round(
+    hashes: NDArray[np.uint64], bits: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]]:
+    """The row that stays in each bucket; for each row the number of its bucket's; and the rows
+    whose bucket belongs to another hash."""
+
+    def bucket(part: slice) -> NDArray[np.int64]:
+        return (hashes[part] >> np.uint64(64 - bits)).view(np.int64)
+
     table = np.full(1 << bits, -1, dtype=np.int32)
-    table[bucket] = np.arange(len(hashes), dtype=np.int32)
+    for part in slices(len(hashes)):
+        table[bucket(part)] = np.arange(part.start, part.stop, dtype=np.int32)
     taken = np.flatnonzero(table >= 0)
     owner = table[taken].astype(np.int64)
     table[taken] = np.arange(len(owner), dtype=np.int32)
-    return owner, at(table, bucket).view(np.uint32)
+    own, code = hashes[owner], np.empty(len(hashes), dtype=np.uint32)
+    rest = [np.empty(0, dtype=np.int64)]
+    for part in slices(len(hashes)):
+        code[part] = at(table, bucket(part))
+        rest.append(part.start + np.flatnonzero(at(own, code[part]) != hashes[part]))
+    return owner, code, np.concatenate(rest)

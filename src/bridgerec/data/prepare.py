@@ -44,6 +44,8 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
     if params.prepare.suspicious is not None:
         splits, suspicious = _honest(splits, pairs, catalogue, params, say)
     summary = {**_summary(pairs, catalogue, counts), "events": len(events.user)}
+    kinds = events.kinds
+    del events
     with atomic_folder(workspace.prepared) as folder:
         catalogue.items.write_parquet(folder / "items.parquet")
         numbered = pl.DataFrame({"user": np.arange(len(people)), "user_id": people})
@@ -63,7 +65,7 @@ def prepare(workspace: Workspace, say: Say = lambda _: None) -> dict[str, Any]:
         for split in splits:
             check_parts(split)
             assert_no_leakage(split, pairs, catalogue)
-            described[split.name] = _write_split(folder, split, pairs, events.kinds)
+            described[split.name] = _write_split(folder, split, pairs, kinds)
             say(f"split {split.name}: {described[split.name]['rows']}")
         write_json(folder / "splits.json", described)
         write_json(folder / "summary.json", summary)

@@ -30,8 +30,8 @@ class Pairs:
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     timestamp: NDArray[np.int64] | None
-    first: NDArray[np.int64]
-    repeat: NDArray[np.int64]
+    first: NDArray[np.integer[Any]]
+    repeat: NDArray[np.integer[Any]]
     pair_of_repeat: NDArray[np.int64]
     event_weight: NDArray[np.float32]
     event_kind: NDArray[np.int8] | None = None
@@ -44,7 +44,8 @@ class Pairs:
         more = self.event_weight[self.repeat]
         if counted is not None:
             more = more * counted
-        return (weight + np.bincount(self.pair_of_repeat, more, len(weight))).astype(np.float32)
+        total = np.bincount(self.pair_of_repeat, more, len(weight))
+        return np.add(weight, total, out=weight, casting="same_kind")
 
     def kinds(self, counted: NDArray[np.bool_] | None = None) -> NDArray[np.int8] | None:
         """The kind of each pair's weightiest event among its first and its (counted) repeats, of
@@ -52,7 +53,7 @@ class Pairs:
         if self.event_kind is None:
             return None
         every = np.ones(len(self.repeat), dtype=bool) if counted is None else counted
-        kind: NDArray[np.int8] = self.event_kind[self.first]
+        kind = at(self.event_kind, self.first)
         again = np.unique(self.pair_of_repeat[every])
         event = np.concatenate([self.first[again], self.repeat[every]])
         pair = np.concatenate([again, self.pair_of_repeat[every]])
@@ -90,7 +91,7 @@ def collapse(events: Events) -> Pairs:
     del user, same
     is_first = np.ones(len(order), dtype=bool)
     is_first[order[again]] = False
-    first = np.flatnonzero(is_first)
+    first = np.flatnonzero(is_first).astype(order.dtype)
     # the third event of a pair stands two behind the first, so runs of `again` share a start
     start = np.maximum.accumulate(np.where(np.diff(again, prepend=-1) > 1, again - 1, 0))
     # events are numbered in time order of a person, so counting first events numbers the pairs
@@ -112,18 +113,17 @@ def k_core(
     user: NDArray[np.int32], item: NDArray[np.int32], keep: NDArray[np.bool_], minimum: KCore
 ) -> NDArray[np.bool_]:
     """The largest subset of the kept rows in which every user and item has enough rows."""
-    rows = np.flatnonzero(keep)
-    user, item = at(user, rows), at(item, rows)
-    while len(rows):
+    kept = keep.copy()
+    user, item = user[keep], item[keep]
+    while len(user):
         users, items = np.bincount(user), np.bincount(item)
         good_user, good_item = users >= minimum.user, items >= minimum.item
         if (good_user | (users == 0)).all() and (good_item | (items == 0)).all():
             break
         enough = at(good_user, user)
         enough &= at(good_item, item)
-        rows, user, item = rows[enough], user[enough], item[enough]
-    kept = np.zeros(len(keep), dtype=bool)
-    kept[rows] = True
+        user, item = user[enough], item[enough]
+        kept[kept.copy()] = enough
     return kept
 
 
