@@ -1,10 +1,11 @@
 """The radix order against numpy's own sorts."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgerec.data.order import stable_order
+from bridgerec.data.order import at, stable_order
 
 
 @given(
@@ -23,3 +24,11 @@ def test_equals_lexsort(n: int, ranges: list[tuple[int, int]], seed: int) -> Non
 def test_equal_rows_keep_their_order() -> None:
     key = np.array([3, 1, 3, 1, 3], dtype=np.int32)
     assert stable_order(key, np.zeros(5, dtype=np.int64)).tolist() == [1, 3, 0, 2, 4]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint32, np.int64])
+def test_rows_are_taken_across_slices(kind: type) -> None:
+    rng = np.random.default_rng(0)
+    values, rows = rng.random(1000), rng.integers(0, 1000, 200_001).astype(kind)
+    assert np.array_equal(at(values, rows), values[rows])
+    assert len(at(values, rows[:0])) == 0

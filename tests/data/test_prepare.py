@@ -301,6 +301,14 @@ def test_distinct_ids_give_the_texts_back(texts: list[str | None]) -> None:
     assert names.gather(code).to_list() == texts
 
 
+def test_distinct_ids_of_many_rows() -> None:
+    """More rows than are looked at together, and ids enough to meet in a bucket."""
+    number = np.random.default_rng(0).integers(0, 50_000, 200_001)
+    names, code = distinct("id " + pl.Series(number).cast(pl.String))
+    assert len(names) == len(np.unique(number))
+    assert np.array_equal(names.str.slice(3).cast(pl.Int64).to_numpy()[code], number)
+
+
 @given(events())
 @settings(max_examples=40, deadline=None)
 def test_collapse_joins_the_events_of_a_pair(found: Events) -> None:

@@ -27,9 +27,9 @@ def most_frequent(
     names: list[str | None], code: NDArray[np.integer[Any]]
 ) -> tuple[tuple[str, ...], NDArray[np.int8]]:
     """The names of the kinds, sorted, and each event's place among them; -1 for an event of none,
-    and for all but the `MOST_KINDS` most frequent."""
+    and for all but the `MOST_KINDS` most frequent (of equals the first by name)."""
     often = np.bincount(code, minlength=len(names)).tolist()
-    told = [(-often[i], name, i) for i, name in enumerate(names) if name is not None]
+    told = [(-often[i], name, i) for i, name in enumerate(names) if name is not None and often[i]]
     chosen = sorted((name, i) for _, name, i in sorted(told)[:MOST_KINDS])
     place = np.full(len(names), -1, dtype=np.int8)
     place[[i for _, i in chosen]] = np.arange(len(chosen))
