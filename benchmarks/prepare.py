@@ -1,11 +1,11 @@
 """Prepare 10 million interactions: processor seconds and peak memory.
 
-    python benchmarks/prepare.py [ROWS]
+    python benchmarks/prepare.py [ROWS] [RUNS]
 
 Writes Parquet tables of a skewed synthetic log, with ids as text, into a temporary workspace, and
 runs the prepare stage in a process of its own; once with the log in time order, as logs are
 written, and once shuffled.  Beside it: only reading the same columns with polars, the least that
-any preparation costs.
+any preparation costs, and a peer, the same steps by hand.  They take turns, RUNS times.
 """
 
 import json
@@ -96,8 +96,11 @@ def write(root: Path, rows: int, ordered: bool) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params))
 
 
-def cost(code: str, root: Path) -> dict[str, float]:
+def cost(code: str, root: Path, protocols: str = "temporal") -> tuple[float, float]:
     """Processor seconds and peak resident GB of one process."""
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["split"] = {"protocols": protocols.split("+")}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
     report = f"{code}\nimport resource, json\nu = resource.getrusage(resource.RUSAGE_SELF)\n"
     report += "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1e6]))"
     done = subprocess.run(
@@ -108,24 +111,34 @@ def cost(code: str, root: Path) -> dict[str, float]:
         env={**os.environ, "OMP_WAIT_POLICY": "passive"},
     )
     seconds, memory = json.loads(done.stdout.splitlines()[-1])
-    return {"cpu_seconds": round(seconds, 2), "peak_gb": round(memory, 2)}
+    return seconds, memory
 
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    print(f"{rows:,} interactions")
+    runs = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    every = "temporal+leave_last+cold_start"
+    jobs: dict[str, tuple[str, ...]] = {
+        "reading alone": (READ,),
+        "peer, temporal": (PEER,),
+        "prepare temporal": (PREPARE,),
+        f"prepare {every}": (PREPARE, every),
+    }
+    print(f"{rows:,} interactions, {runs} runs")
+    print(f"{'processor seconds':44} least median   most  peak GB")
     for ordered in (True, False):
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
             write(root, rows, ordered)
             print("in time order" if ordered else "shuffled")
-            print("  reading alone", cost(READ, root))
-            print("  peer, temporal", cost(PEER, root))
-            for protocols in (["temporal"], ["temporal", "leave_last", "cold_start"]):
-                params = yaml.safe_load((root / "params.yaml").read_text())
-                params["split"] = {"protocols": protocols}
-                (root / "params.yaml").write_text(yaml.safe_dump(params))
-                print("  prepare", "+".join(protocols), cost(PREPARE, root))
+            taken: dict[str, list[tuple[float, float]]] = {job: [] for job in jobs}
+            for _ in range(runs):
+                for job, (code, *protocols) in jobs.items():
+                    taken[job].append(cost(code, root, *protocols))
+            for job, found in taken.items():
+                seconds, memory = np.transpose(found)
+                low, middle, high = np.quantile(seconds, [0, 0.5, 1])
+                print(f"  {job:42} {low:5.2f}  {middle:5.2f}  {high:5.2f}  {memory.max():7.2f}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import PARTS, Catalogue
 from bridgerec.data.encode import Say, encode_catalogue, encode_events
+from bridgerec.data.order import slices
 from bridgerec.data.readers import read_identities
 from bridgerec.data.split import (
     Assignment,
@@ -101,15 +102,18 @@ def _accounts(workspace: Workspace, people: pl.DataFrame) -> pl.DataFrame:
 def _summary(pairs: Pairs, catalogue: Catalogue, counts: dict[str, Any]) -> dict[str, Any]:
     """How much there is of what, per domain and in all."""
     present = np.zeros((len(catalogue.domains), int(pairs.user.max()) + 1), dtype=bool)
+    sizes = np.zeros(len(catalogue.domains), dtype=np.int64)
+    for part in slices(len(pairs.user)):
+        domain = catalogue.domain_of(pairs.item[part])
+        present[domain, pairs.user[part]] = True
+        sizes += np.bincount(domain, minlength=len(sizes))
     domains = {}
-    for number, domain in enumerate(catalogue.domains):
-        block = catalogue.block(domain)
-        inside = pairs.user[(pairs.item >= block.start) & (pairs.item < block.stop)]
-        present[number][inside] = True
-        domains[domain] = {
-            **counts[domain],
+    for number, name in enumerate(catalogue.domains):
+        block = catalogue.block(name)
+        domains[name] = {
+            **counts[name],
             "items": block.stop - block.start,
-            "pairs": len(inside),
+            "pairs": int(sizes[number]),
             "people": int(present[number].sum()),
         }
     return {
