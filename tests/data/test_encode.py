@@ -14,7 +14,7 @@ from bridgerec.data.encode import encode_catalogue, encode_events
 from bridgerec.data.kinds import MOST_KINDS, most_frequent, one_numbering
 from helpers import small_params
 
-WEIGHTS = {"purchase": 3.0, "hidden": 0.0}
+WEIGHTS: dict[str | None, float] = {"purchase": 3.0, "hidden": 0.0}
 
 
 def write(workspace: Workspace, form: str, seed: int) -> list[dict[str, Any]]:
