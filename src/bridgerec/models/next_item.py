@@ -25,6 +25,7 @@ from bridgerec.training.event_kinds import HIDDEN, table_of
 from bridgerec.training.losses import draw, info_nce
 from bridgerec.training.precision import mixed_precision
 from bridgerec.training.sequences import batches, padded
+from bridgerec.training.shared_softmax import Shared, SharedSoftmax
 
 
 @dataclass
@@ -42,7 +43,9 @@ class NextItem:
 
     def __post_init__(self) -> None:
         self.log_popularity = torch.as_tensor(np.log1p(self.count).astype(np.float32))
-        self.tables = [torch.as_tensor(table) for table in self.trends.tables]
+        # by item, so that those of a batch are read in long rows
+        tables = (np.ascontiguousarray(table.T) for table in self.trends.tables)
+        self.tables = [torch.as_tensor(table) for table in tables]
 
     def learn(self, recent: Histories) -> None:
         """Train on histories that are no longer than they may be."""
@@ -85,7 +88,6 @@ class NextItem:
         c, rng, vectors = self.config, self.rng, self.vectors
         cells, weights = padded(rows)
         table, strength = torch.as_tensor(cells), torch.as_tensor(weights)
-        real = table >= 0
         told = self._told(rows, cells)
         happened = torch.as_tensor(table_of(rows, table.shape))
         if told.event_kind is not None:
@@ -94,10 +96,11 @@ class NextItem:
         timed = int(rng.random() < 0.5)
         moment = torch.as_tensor(self._moments(times(rows, table.shape[1]), timed))
         negatives = [self._negatives(d) for d in range(len(self.blocks))]
-        pieces = [table[real], *(items for items, _ in negatives)]
+        pieces = [table.clamp(min=0).flatten(), *(items for items, _ in negatives)]
         used, place = torch.unique(torch.cat(pieces), return_inverse=True)
         keep = torch.rand(len(used), 1) >= c.residual_dropout
-        own = self.net.content(vectors[used], used) + self.net.residual[used] * keep
+        residual = self.net.residual.index_select(0, used)
+        own = self.net.content(vectors.index_select(0, used), used) + residual * keep
         # some people are asked for one domain of which attention sees nothing
         shut = torch.as_tensor(rng.integers(0, len(self.blocks), len(table)))
         shut = torch.where(torch.as_tensor(rng.random(len(table)) < c.history_dropout), shut, -1)
@@ -122,41 +125,46 @@ class NextItem:
     def _next_item(self, items: Tensor, drawn: "_Drawn") -> Tensor:
         """Cross-entropy of what comes next, with the vectors `items` of those used."""
         c = self.config
-        table, strength, told, timed = drawn.table, drawn.strength, drawn.told, drawn.timed
-        moment, negatives, used, shut = drawn.moment, drawn.negatives, drawn.used, drawn.shut
-        real = table >= 0
-        sizes = [int(real.sum()), *(len(number) for number, _ in negatives)]
-        history, *away = torch.split(items[drawn.place], sizes)
-        entries = torch.zeros(*table.shape, c.embedding_size)
-        entries[real] = history
-        kind = torch.where(real, told.kind, -1)
+        table, told, timed, used, shut = (
+            drawn.table, drawn.told, drawn.timed, drawn.used, drawn.shut,
+        )  # fmt: skip
+        sizes = [table.numel(), *(len(number) for number, _ in drawn.negatives)]
+        entries, *away = torch.split(items.index_select(0, drawn.place), sizes)
+        kind = torch.where(table >= 0, told.kind, -1)
         hidden = kind == shut[:, None]
-        states = self.net.sequence(self.net.entries(entries, told), hidden)[:, :-1]
-        prior, popular = self.net.prior, self.log_popularity
+        read = self.net.entries(entries.view(*table.shape, -1), told)
+        states = self.net.sequence(read, hidden)[:, :-1].flatten(0, 1)
         total, weights = torch.zeros(()), torch.zeros(())
         unlike, known = torch.zeros(()), 0
         for d in range(len(self.blocks)):
             coming = next_of(kind == d)
             asked = (coming >= 0) & ((shut == -1) | (shut == d))[:, None]
             asked &= (kind == d) | (torch.rand(kind.shape) < c.other_domain_share)
-            target, weight = (x.gather(1, coming.clamp(min=0))[asked] for x in (table, strength))
-            state, own = states[asked], (kind == d) & ~hidden
+            target, weight = (
+                x.gather(1, coming.clamp(min=0))[asked] for x in (table, drawn.strength)
+            )
+            state = states.index_select(0, torch.nonzero(asked.flatten())[:, 0])
+            own = (kind == d) & ~hidden
             warm = (own.cumsum(1) > own)[asked]  # met something there before
             users = F.normalize(state @ self.net.head[d], dim=1)
-            mine = items[torch.searchsorted(used, target)]
-            lift = self._lift(timed, d, moment[asked][:, None], target[:, None])
-            extra = prior(d, timed, state, warm, popular[target, None], lift)[:, 0]
-            positive = (users * mine).sum(1) / c.temperature + extra
-            number, log_q = negatives[d]
-            when, which = torch.unique(moment[asked], return_inverse=True)
-            lift = self._lift(timed, d, when[:, None], number[None])[which]
-            extra = prior(d, timed, state, warm, popular[number][None], lift)
-            logits = users @ away[d].T / c.temperature + extra - log_q
+            mine = items.index_select(0, torch.searchsorted(used, target))
+            popularity, follow = self.net.prior.weights(d, timed, state, warm)
+            when = drawn.moment[asked]
+            positive = (users * mine).sum(1) / c.temperature
+            positive = positive + popularity * self.log_popularity[target]
+            positive = positive + follow * self._lift(timed, d, when, target)
+            number, log_q = drawn.negatives[d]
             hit = torch.searchsorted(number, target).clamp(max=len(number) - 1)
-            same = torch.nonzero(number[hit] == target)[:, 0]
-            logits[same, hit[same]] = -torch.inf
-            every = torch.logaddexp(torch.logsumexp(logits, 1), positive)
-            total = total + ((every - positive) * weight).sum()
+            hit = torch.where(number[hit] == target, hit, -1)
+            trends = [table.index_select(0, number) for table in self.tables]
+            shared = Shared(
+                self.log_popularity[number], log_q, trends, len(self.trends.edges),
+                when, hit, weight,
+            )  # fmt: skip
+            total = total + SharedSoftmax.apply(
+                users / c.temperature, away[d], positive, popularity, follow,
+                self.net.prior.trend[timed, d], shared,
+            )  # fmt: skip
             weights = weights + weight.sum()
             if self.net.events is not None and c.asks_kinds:
                 what = drawn.happened.gather(1, coming.clamp(min=0))[asked]
@@ -183,10 +191,10 @@ class NextItem:
         return self.trends.at(before)
 
     def _lift(self, timed: int, d: int, when: Tensor, items: Tensor) -> Tensor:
-        """What trends add to the logits of items at moments (rows of the trends' tables)."""
+        """What trends add to the logits of items, each at its moment, all (n,)."""
         if not self.tables:
-            return torch.zeros(len(when), 1)
-        found = [table[when, items] for table in self.tables]
+            return torch.zeros(len(items))
+        found = [table[items, when] for table in self.tables]
         return self.net.prior.lift(d, timed, torch.stack(found, -1))
 
 

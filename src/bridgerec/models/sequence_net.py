@@ -25,12 +25,14 @@ PAUSES = 32  # classes of the time since the entry before
 class SequenceConfig(CandidateConfig, RobustnessOptions, FusionOptions, EventOptions):
     """`other_domain_share` of the places ask for a domain that does not come next, too;
     `history_dropout` of the people are asked for a domain of which they may show nothing.
-    `half_lives` in days of the trends that the model knows (`models.trends`); `precision` of the
-    matrix products in training."""
+    The feed-forward parts are `widening` times as wide as the states.  `half_lives` in days of the
+    trends that the model knows (`models.trends`); `precision` of the matrix products in training.
+    """
 
     embedding_size: int = Field(128, ge=4)
     layers: int = Field(2, ge=1)
     heads: int = Field(4, ge=1)
+    widening: int = Field(2, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
     epochs: int = Field(8, ge=1)
     batch_size: int = Field(128, ge=1)
@@ -93,7 +95,9 @@ class Net(nn.Module):
         self.kind = nn.Parameter(torch.randn(n_domains, size) * 0.1)
         self.pause = nn.Parameter(torch.zeros(PAUSES, size))
         self.trendy = nn.Parameter(torch.zeros(trends, size))
-        self.sequence = CausalTransformer(size, config.layers, config.heads, config.dropout)
+        self.sequence = CausalTransformer(
+            size, config.layers, config.heads, config.dropout, config.widening
+        )
         self.head = nn.Parameter(torch.eye(size).repeat(n_domains, 1, 1))
         self.prior = Prior(n_domains, trends, size)
         self.fusion = fusion(images, config, width, size, seed)

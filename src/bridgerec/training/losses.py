@@ -17,24 +17,6 @@ def draw(
     return found, np.log(n * share[found] / times).astype(np.float32)
 
 
-def sampled_softmax(
-    positive: "Tensor", negative: "Tensor", log_q: "Tensor", hit: "Tensor", weight: "Tensor"
-) -> "Tensor":
-    """Cross-entropy of the positive against shared negatives with logQ correction.
-
-    Bengio & Senecal 2008; Yi et al. (RecSys 2019).  Shapes: `positive` (n,) and `negative`
-    (n, m) are logits of distinct items; `log_q` (m,) is the log of how often each was expected
-    to be drawn over how often it was (`draw`), so that the sum over negatives is an unbiased
-    estimate of the sum over all items; `hit` (n, m) marks negatives that are the row's own
-    positive and are left out; `weight` (n,) weighs the rows.
-    """
-    import torch
-
-    logits = (negative - log_q).masked_fill(hit, float("-inf"))
-    total = torch.logsumexp(torch.cat([positive[:, None], logits], dim=1), dim=1)
-    return ((total - positive) * weight).sum() / weight.sum()
-
-
 def alternatives(
     count: NDArray[np.int64], wanted: NDArray[np.integer[Any]], n: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

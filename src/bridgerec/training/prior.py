@@ -29,10 +29,15 @@ class Prior(nn.Module):
 
         `popularity` (n or 1, m) is logarithmic; `lift` (n or 1, m) comes from `self.lift`.
         """
+        weight, follow = self.weights(d, timed, states, warm)
+        return weight[:, None] * popularity + follow[:, None] * lift
+
+    def weights(self, d: int, timed: int, states: Tensor, warm: Tensor) -> tuple[Tensor, Tensor]:
+        """How much popularity and how much trends count for each person, both (n,)."""
         kind = warm.long()
-        follow = (states * self.follow[timed, d][kind]).sum(1) + self.usual[timed, d][kind]
-        weight = self.popular[d][kind][:, None]
-        return weight * popularity + FOLLOWS * torch.sigmoid(follow)[:, None] * lift
+        follow = (states * self.follow[timed, d].index_select(0, kind)).sum(1)
+        follow = FOLLOWS * torch.sigmoid(follow + self.usual[timed, d].index_select(0, kind))
+        return self.popular[d].index_select(0, kind), follow
 
     def lift(self, d: int, timed: int, trends: Tensor) -> Tensor:
         """What trends (..., half-lives) add for somebody who follows them as is usual, (...)."""
