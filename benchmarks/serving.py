@@ -189,17 +189,15 @@ def index(items: int, vectors: Path | None, workspace: Path | None) -> None:
         chosen = choose(exact, fast, asked)
         spent = time.process_time() - start
         print(f"{chosen} of {fast.lists} lists chosen in {spent:.0f} s CPU", flush=True)
-        for probes in (chosen // 2, chosen):
-            fast.probe(probes)
-            judge(fast, queries, weights, truth)
+        judge(fast, queries, weights, truth)
 
 
 def judge(fast: Index, queries: np.ndarray, weights: np.ndarray, truth: Sequence[Best]) -> None:
-    """Print recall, and the cost of a question by how many are asked together: the least of 3."""
+    """Print recall, and the cost of a question by how many are asked together: the less of two."""
     line = f"  {fast.probes} lists:"
     for batch in (1, 16, 64):
         spent = []
-        for _ in range(3):
+        for _ in range(2):
             start = time.process_time()
             found = ask(fast, queries, weights, batch)
             spent.append((time.process_time() - start) / len(queries))

@@ -204,6 +204,9 @@ def test_an_inverted_file_finds_nearly_all(tmp_path: Path) -> None:
         assert not set(best.places.tolist()) & set(hidden[i])
     with pytest.raises(ArtifactError, match="holds 20000 items"):
         Index(vectors[:50], extras[:50], path)
+    faiss.write_index(faiss.index_factory(32, "IVF1,SQ8"), str(path))
+    with pytest.raises(ArtifactError, match="of an older kind"):
+        Index(vectors, extras, path)
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:

@@ -80,13 +80,14 @@ def read_inverted(path: Path, shape: tuple[int, ...]) -> Any:
     """With the number of lists to look into that it was written with.
 
     Raises:
-        ArtifactError: the file is of another catalogue.
+        ArtifactError: the file is of another catalogue, or of an older release's kind.
     """
     import faiss
 
     found = faiss.read_index(str(path))
+    again = "Package the release again."
+    if not isinstance(found, faiss.IndexIVFPQFastScan):
+        raise ArtifactError(f"{path} is an index of an older kind. {again}")
     if found.ntotal != shape[0]:
-        raise ArtifactError(
-            f"{path} holds {found.ntotal} items, the model {shape[0]}. Package the release again."
-        )
+        raise ArtifactError(f"{path} holds {found.ntotal} items, the model {shape[0]}. {again}")
     return found
