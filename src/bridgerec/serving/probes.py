@@ -16,8 +16,8 @@ from bridgerec.serving.topk import Floats
 
 RECALL = 0.98  # of the exact list
 DEPTH = 100  # items of a list
-PEOPLE = 1000  # are asked, at most
-GROWTH = 1.15  # from one number of lists that is tried to the next
+PEOPLE = 2000  # are asked, at most
+FINE = 1 / 32  # of the number of lists: no more than is needed by so much
 SURE = 2.0  # standard errors that the mean must be above `RECALL`
 
 
@@ -39,15 +39,21 @@ def choose(exact: Index, inverted: Index, asked: Asked, least: float = RECALL) -
         return probes
     k = [DEPTH] * len(asked.queries)
     wanted = exact.top(asked.queries, asked.weights, k, asked.hidden)
-    probes = 1
-    while True:
+
+    def enough(probes: int) -> bool:
         inverted.probe(probes)
         found = inverted.top(asked.queries, asked.weights, k, asked.hidden)
         recall = reached([b.scores for b in found], [b.scores for b in wanted])
-        margin = SURE * recall.std() / np.sqrt(len(recall))
-        if recall.mean() - margin >= least or probes == inverted.lists:
-            return probes
-        probes = min(inverted.lists, int(np.ceil(GROWTH * probes)))
+        return bool(recall.mean() - SURE * recall.std() / np.sqrt(len(recall)) >= least)
+
+    low, high = 0, 1  # too few, and perhaps enough
+    while not enough(high) and high < inverted.lists:
+        low, high = high, min(inverted.lists, 2 * high)
+    while high - low > max(1, FINE * high):
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    inverted.probe(high)
+    return high
 
 
 def reached(found: list[Floats], wanted: list[Floats]) -> NDArray[np.float64]:
