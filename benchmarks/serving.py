@@ -2,7 +2,7 @@
 
     python benchmarks/serving.py http  [--items 100000] [--vectors FILE] [--seconds 8] [--bento DIR]
                                        [--first]
-    python benchmarks/serving.py index [--items 1000000] [--vectors FILE]
+    python benchmarks/serving.py index [--items 1000000] [--vectors FILE | --workspace DIR]
     python benchmarks/serving.py soak  [--minutes 10] [--items 100000]
 
 `http` serves a catalogue of N items from a TwoTower model that is trained on simulated people; a
@@ -17,7 +17,9 @@ processor time per request count, and tails only with `--first` (as root: before
 A worker is ready before it has made its 8-bit copies of item vectors (about two seconds, for which
 torch is loaded); what is printed after "at rest" is measured with them.
 
-`index` ranks a large catalogue with the inverted file against the exact answer.  `soak` mixes all
+`index` ranks a large catalogue with the inverted file against the exact answer; the number of
+lists is chosen by some people and judged by 2,000 others.  `--workspace` is one with a trained
+`two_tower`: the mixture is fitted to its item vectors, and its own people ask.  `soak` mixes all
 kinds of requests, kills a worker every minute and compares what was accepted with what is there.
 """
 
@@ -35,18 +37,20 @@ import faiss
 import numpy as np
 import psutil
 
-from bridgerec.data.dataset import Catalogue
-from bridgerec.serving.copies import LISTS, PROBED, inverted, padded
+from bridgerec.data.dataset import Catalogue, Split
+from bridgerec.serving.copies import LISTS, inverted, listed
 from bridgerec.serving.index import Index
+from bridgerec.serving.probes import PEOPLE, Asked, choose
 from bridgerec.serving.topk import Best
-from load.bundle import item_vectors, world, write
+from bridgerec.serving.towers import ServedTowers, load_served, sample
+from load.bundle import grown, item_vectors, world, write
 from load.client import load
 from load.priority import prefer
 from load.server import Server, bare, default, ours, started
 from load.soak import soak
 
 LENGTH = 20  # items of a history
-PEOPLE = 300
+JUDGES = 2000  # people by whom the lists are judged
 TRIVIAL = 5  # runs of the trivial answer
 
 
@@ -158,49 +162,78 @@ def served(
             print(f"  afterwards MiB: {memory(server)}", flush=True)
 
 
-def index(items: int, vectors: Path | None) -> None:
-    """Recall and cost of the inverted file against the exact answer.
-
-    Items are drawn from the mixture; what speaks for them whoever asks is spread as in the model
-    that `http` trains.  People are the faded sums of 20 items out of three clusters each.
-    """
-    keys, cluster = item_vectors(items, vectors)
-    rng = np.random.default_rng(11)
-    extras = (rng.gamma(1, 1, (items, 2)) * [0.06, 0.01]).astype(np.float32)
-    queries = np.stack([person(keys, cluster, rng) for _ in range(PEOPLE)])
-    weights = np.tile(np.array([9.8, 13.5], dtype=np.float32), (PEOPLE, 1))
+def index(items: int, vectors: Path | None, workspace: Path | None) -> None:
+    """Recall and cost of the inverted file against the exact answer."""
+    if workspace is None:
+        keys, extras, queries, weights = imagined(items, vectors)
+    else:
+        keys, extras, queries, weights = trained(items, workspace)
+    print(f"{items} items of {keys.shape[1]} numbers, {len(queries) - JUDGES} people choose")
+    rest = slice(JUDGES, None)
+    asked = Asked(queries[rest], weights[rest], [[]] * (len(queries) - JUDGES))
+    queries, weights = queries[:JUDGES], weights[:JUDGES]
     exact = Index(keys, extras)
-    hidden: list[list[int]] = [[]] * PEOPLE
     start = time.process_time()
-    truth = exact.top(queries, weights, [100] * PEOPLE, hidden)
-    spent = (time.process_time() - start) / PEOPLE
-    print(f"{items} items, exact, by batches: {1e3 * spent:.2f} ms CPU per question", flush=True)
+    truth = exact.top(queries, weights, [100] * JUDGES, [[]] * JUDGES)
+    spent = (time.process_time() - start) / JUDGES
+    print(f"exact, by batches: {1e3 * spent:.2f} ms CPU per question", flush=True)
     with tempfile.TemporaryDirectory() as name:
         start, path = time.process_time(), Path(name) / "items.faiss"
-        built = inverted(padded(keys, exact.extras), lists=max(16, min(LISTS, items // 64)))
+        built = inverted(listed(keys, exact.extras), lists=max(16, min(LISTS, items // 64)))
         faiss.write_index(built, str(path))
         spent = time.process_time() - start
         print(f"built in {spent:.0f} s CPU, {path.stat().st_size / 1e6:.0f} MB", flush=True)
+        del built
         fast = Index(keys, extras, path)
-        for probes in (8, 16, PROBED, 48):
-            fast.probe(probes)
-            ask(fast, queries[:20], weights[:20])
+        start = time.process_time()
+        chosen = choose(exact, fast, asked)
+        spent = time.process_time() - start
+        print(f"{chosen} of {fast.lists} lists chosen in {spent:.0f} s CPU", flush=True)
+        judge(fast, queries, weights, truth)
+
+
+def judge(fast: Index, queries: np.ndarray, weights: np.ndarray, truth: Sequence[Best]) -> None:
+    """Print recall, and the cost of a question by how many are asked together: the less of two."""
+    line = f"  {fast.probes} lists:"
+    for batch in (1, 16, 64):
+        spent = []
+        for _ in range(2):
             start = time.process_time()
-            found = ask(fast, queries, weights)
-            spent = (time.process_time() - start) / PEOPLE
-            start = time.process_time()
-            fast.top(queries, weights, [100] * PEOPLE, hidden)
-            batch = (time.process_time() - start) / PEOPLE
-            recall = [
-                np.mean([np.isin(t.places[:k], f.places[:k]).mean() for t, f in both])
-                for both in [list(zip(truth, found, strict=True))]
-                for k in (10, 100)
-            ]
-            print(
-                f"  {probes} lists: {1e3 * spent:.2f} ms CPU per question alone, "
-                f"{1e3 * batch:.2f} in a batch, recall@10 {recall[0]:.4f}, @100 {recall[1]:.4f}",
-                flush=True,
-            )
+            found = ask(fast, queries, weights, batch)
+            spent.append((time.process_time() - start) / len(queries))
+        line += f" {1e3 * min(spent):.2f} ms CPU by {batch},"
+    for k in (10, 100):
+        wanted = [t.places[:k] for t in truth]
+        hits = [np.isin(w, f.places[:k]).mean() for w, f in zip(wanted, found, strict=True)]
+        line += f" recall@{k} {np.mean(hits):.4f} +- {np.std(hits) / np.sqrt(len(hits)):.4f}"
+    print(line, flush=True)
+
+
+def imagined(items: int, vectors: Path | None) -> tuple[np.ndarray, ...]:
+    """Items are drawn from the mixture; what speaks for them whoever asks is spread as in the model
+    that `http` trains.  People are the faded sums of 20 items out of three clusters each."""
+    keys, cluster = item_vectors(items, vectors)
+    rng = np.random.default_rng(11)
+    extras = (rng.gamma(1, 1, (items, 2)) * [0.06, 0.01]).astype(np.float32)
+    queries = np.stack([person(keys, cluster, rng) for _ in range(JUDGES + PEOPLE)])
+    weights = np.tile(np.array([9.8, 13.5], dtype=np.float32), (len(queries), 1))
+    return keys, extras, queries, weights
+
+
+def trained(items: int, workspace: Path) -> tuple[np.ndarray, ...]:
+    """Items are drawn from a mixture that is fitted to a trained tower's vectors of its last
+    domain; popularity and trend are those of the items they were made of.  People are its own."""
+    prepared, split = workspace / "artifacts" / "prepared", "leave_last"
+    model = load_served(workspace / "artifacts/candidates/two_tower" / split / "seed-0")
+    assert isinstance(model, ServedTowers)
+    target, rng = model.domains[-1], np.random.default_rng(11)
+    stored = Split.read(prepared, split, Catalogue.read(prepared / "items.parquet"))
+    asked = sample(model, target, stored.training().histories, JUDGES + PEOPLE)
+    order = rng.permutation(len(asked.queries))
+    known = model.index(target, int(stored.training().histories.timestamp is not None))
+    keys, _, donor = grown(known.vectors, items, rng)
+    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
+    return keys, known.extras[donor], asked.queries[order], asked.weights[order]
 
 
 def person(keys: np.ndarray, cluster: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -211,10 +244,14 @@ def person(keys: np.ndarray, cluster: np.ndarray, rng: np.random.Generator) -> n
     return (summed / np.linalg.norm(summed) / 0.07).astype(np.float32)
 
 
-def ask(index: Index, queries: np.ndarray, weights: np.ndarray) -> list[Best]:
-    """The 100 best, one question after the other."""
-    rows = [slice(i, i + 1) for i in range(len(queries))]
-    return [index.top(queries[row], weights[row], [100], [[]])[0] for row in rows]
+def ask(index: Index, queries: np.ndarray, weights: np.ndarray, batch: int) -> list[Best]:
+    """The 100 best, so many questions together."""
+    found: list[Best] = []
+    for start in range(0, len(queries), batch):
+        rows = slice(start, start + batch)
+        n = len(queries[rows])
+        found += index.top(queries[rows], weights[rows], [100] * n, [[]] * n)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -222,6 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("what", choices=("http", "index", "soak"))
     parser.add_argument("--items", type=int)
     parser.add_argument("--vectors", type=Path)
+    parser.add_argument("--workspace", type=Path)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--bento", type=Path)
@@ -231,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.what == "http":
         http(chosen.items or 100_000, chosen.vectors, chosen.seconds, chosen.bento, chosen.first)
     elif chosen.what == "index":
-        index(chosen.items or 1_000_000, chosen.vectors)
+        index(chosen.items or 1_000_000, chosen.vectors, chosen.workspace)
     else:
         with tempfile.TemporaryDirectory() as name:
             catalogue = bundle(Path(name), chosen.items or 100_000, chosen.vectors)

@@ -33,26 +33,40 @@ def item_vectors(n: int, real: Path | None, seed: int = 0) -> tuple[np.ndarray, 
         cluster = rng.choice(CLUSTERS, n, p=rng.dirichlet(np.ones(CLUSTERS)))
         found = centres[cluster] + 0.7 * rng.standard_normal((n, SIZE)) * falling
     else:
-        import faiss
-
         known = load_file(real)["vectors"].astype(np.float32)
         known = known - known.mean(0)
         known = known @ np.linalg.svd(known, full_matrices=False)[2][:SIZE].T
-        clusters = min(CLUSTERS, len(known) // 40)
-        means = faiss.Kmeans(SIZE, clusters, niter=10, seed=seed + 1)
-        means.train(known)
-        own = means.index.search(known, 1)[1][:, 0]
-        cluster = own[rng.integers(len(known), size=n)]
-        found = np.empty((n, SIZE), dtype=np.float32)
-        for c in range(clusters):
-            rows, mine = known[own == c], np.flatnonzero(cluster == c)
-            # a point between two members of a cluster, spread as they are
-            pair = rng.integers(len(rows), size=(2, len(mine)))
-            noise = rng.standard_normal((len(mine), 1))
-            found[mine] = rows.mean(0) + (rows[pair[0]] - rows.mean(0)) * 0.9
-            found[mine] += 0.4 * noise * (rows[pair[1]] - rows.mean(0))
+        found, cluster, _ = grown(known, n, rng, seed)
     found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
     return found.astype(np.float32), cluster
+
+
+def grown(
+    known: np.ndarray, n: int, rng: np.random.Generator, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """n vectors (n, d) of a mixture that is fitted to the `known` ones: k-means clusters, each with
+    its own size, centre and covariance; also the cluster, and the known one nearest in the making,
+    of each."""
+    import faiss
+
+    clusters = min(CLUSTERS, len(known) // 40)
+    means = faiss.Kmeans(known.shape[1], clusters, niter=10, seed=seed + 1)
+    means.train(known)
+    own = means.index.search(known, 1)[1][:, 0]
+    cluster = own[rng.integers(len(known), size=n)]
+    found, donor = np.empty((n, known.shape[1]), dtype=np.float32), np.empty(n, dtype=np.int64)
+    for c in range(clusters):
+        rows, mine = np.flatnonzero(own == c), np.flatnonzero(cluster == c)
+        if not len(rows):
+            continue
+        mean = known[rows].mean(0)
+        # a point between two members of a cluster, spread as they are
+        pair = rng.integers(len(rows), size=(2, len(mine)))
+        noise = rng.standard_normal((len(mine), 1))
+        donor[mine] = rows[pair[0]]
+        found[mine] = mean + (known[donor[mine]] - mean) * 0.9
+        found[mine] += 0.4 * noise * (known[rows[pair[1]]] - mean)
+    return found, cluster, donor
 
 
 def world(n: int, people: int, real: Path | None, seed: int = 0) -> Training:

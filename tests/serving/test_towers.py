@@ -14,7 +14,7 @@ from bridgerec.models.base import load
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.serving import coarse, towers
 from bridgerec.serving import index as indexes
-from bridgerec.serving.copies import inverted, padded
+from bridgerec.serving.copies import inverted, listed
 from bridgerec.serving.index import Index
 from bridgerec.serving.topk import Best
 from bridgerec.serving.towers import ServedTowers, load_served, mapped
@@ -189,7 +189,7 @@ def test_an_inverted_file_finds_nearly_all(tmp_path: Path) -> None:
     vectors, extras, queries, weights = clustered(20_000)
     exact = Index(vectors, extras)
     path = tmp_path / "left.1.faiss"
-    faiss.write_index(inverted(padded(vectors, exact.extras), lists=64), str(path))
+    faiss.write_index(inverted(listed(vectors, exact.extras), lists=64), str(path))
     index = Index(vectors, extras, path)
     index.probe(24)
     hidden = [best.places[:2].tolist() for best in exact.top(queries, weights, [2] * 40, [[]] * 40)]
@@ -204,6 +204,9 @@ def test_an_inverted_file_finds_nearly_all(tmp_path: Path) -> None:
         assert not set(best.places.tolist()) & set(hidden[i])
     with pytest.raises(ArtifactError, match="holds 20000 items"):
         Index(vectors[:50], extras[:50], path)
+    faiss.write_index(faiss.index_factory(32, "IVF1,SQ8"), str(path))
+    with pytest.raises(ArtifactError, match="of an older kind"):
+        Index(vectors, extras, path)
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:
@@ -219,7 +222,8 @@ def test_large_targets_get_their_inverted_file_before_a_bundle_is_sealed(
     bundle, rows = tmp_path / "bundle", asked(training, True)
     trained(training, bundle / "models" / "two_tower")
     assert rows.timestamp is not None
-    save_file({"timestamp": rows.timestamp}, bundle / "histories.safetensors")
+    stored = {name: getattr(rows, name) for name in ("indptr", "items", "weights", "timestamp")}
+    save_file(stored, bundle / "histories.safetensors")
     towers.prepare(bundle)
     assert not list(bundle.rglob("*.faiss"))  # nothing is large here
     plain = load_served(bundle / "models" / "two_tower")

@@ -7,8 +7,9 @@ whoever asks (popularity, a trend).  Four ways lead to a short list:
 - elsewhere one matrix product in float32, and what may be among the k best by its rounding;
 - or, for a few questions, a half-precision copy, which is read in half the time.  Its error is
   bounded by the vectors' own rounding; where that does not prove a list complete, the product does;
-- more than `LARGE` items: an inverted file with 8-bit codes (IVF,SQ8) for all but the most popular
-  items, which are all looked at.  It may miss some.
+- more than `LARGE` items: an inverted file with 4-bit codes (see copies) for all but the most
+  popular items, which are all looked at.  It may miss some; how many of its lists are looked into
+  was chosen for these vectors and people when the release was packaged (see probes).
 
 All that is on a short list is then scored again in double precision, by the same operations
 whatever the batch, so that an answer does not depend on who else is asking.
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from bridgerec.errors import ArtifactError
 from bridgerec.serving.coarse import ALONE, OUT, UNIT, Coarse, possible
-from bridgerec.serving.copies import half, padded, read_inverted
+from bridgerec.serving.copies import half, listed, padded, read_inverted, sought
 from bridgerec.serving.topk import Best, Floats, Ints, Pairs, at_least, hide, sort
 
 Hidden = Sequence[Sequence[int] | Ints]
@@ -33,6 +34,8 @@ FEW = 4  # questions up to which the half-precision copy is faster than a matrix
 SMALL = 20_000  # items below which it is not worth having
 LARGE = 250_000
 SPARE = 64  # places more than asked for, of the short lists that are not complete by themselves
+REFINED = 3  # times as many as asked for, where the codes are of 4 bits
+TOGETHER = 64  # questions at a time that the inverted file is asked
 HEAD = 100  # one item of so many is always looked at
 MANY = 8  # groups of the 8-bit copy that may be looked into, per item asked for and 100 more
 
@@ -81,7 +84,7 @@ class Index:
         people whose lists are elsewhere, so all of them are looked at."""
         worth = self.extras.sum(axis=1)
         self._head = np.sort(np.argpartition(-worth, count)[:count])
-        self._head_keys = padded(self.vectors[self._head], self.extras[self._head])
+        self._head_keys = listed(self.vectors[self._head], self.extras[self._head])
         self._in_head = np.zeros(len(worth), dtype=bool)
         self._in_head[self._head] = True
 
@@ -90,12 +93,14 @@ class Index:
         without the places `hidden[i]`."""
         most = max(k, default=0)
         step = max(1, BUFFER // max(1, len(self.vectors)))
+        if self._inverted is not None:
+            step = TOGETHER
         found: list[Best] = []
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
             asked = queries[part], weights[part], k[part], hidden[part]
             if self._inverted is not None:
-                found += self._listed(self._inverted, *asked, most)[0]
+                found += self._refined(self._inverted, *asked)
             elif self._coarse is not None and self._coarse.holds(most):
                 found += self._narrowed(self._coarse, *asked)
             elif self._half is not None and len(asked[0]) <= FEW:
@@ -106,9 +111,17 @@ class Index:
 
     def probe(self, lists: int) -> None:
         """How many inverted lists to look into from now on."""
-        import faiss
+        self._inverted.nprobe = lists
 
-        faiss.extract_index_ivf(self._inverted).nprobe = lists
+    @property
+    def probes(self) -> int:
+        """How many inverted lists are looked into."""
+        return int(self._inverted.nprobe)
+
+    @property
+    def lists(self) -> int:
+        """How many inverted lists there are."""
+        return int(self._inverted.nlist)
 
     def scores(self, queries: Floats, weights: Floats) -> Floats:
         """Of all items, (batch, n), rounded as float32 products are."""
@@ -120,7 +133,6 @@ class Index:
         self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden
     ) -> list[Best]:
         size = len(queries) * len(self.vectors)
-        slack = 2 * UNIT * (self.vectors.shape[1] + 4) * self.longest * lengths(queries, weights)
         with self._lock:
             if len(self._buffer) < size:
                 self._buffer = np.empty(size, dtype=np.float32)
@@ -128,7 +140,7 @@ class Index:
             product(queries, self.vectors, scores, add=False)
             product(weights, self.extras, scores, add=True)
             hide(scores, hidden)
-            pairs = at_least(scores, max(k, default=0), slack.astype(np.float32))
+            pairs = at_least(scores, max(k, default=0), self._rounding(queries, weights))
         return sort(self._exact(queries, weights, pairs.row, pairs.place), len(queries), k)
 
     def _narrowed(
@@ -157,47 +169,64 @@ class Index:
     def _few(
         self, queries: Floats, weights: Floats, k: Sequence[int], hidden: Hidden
     ) -> list[Best]:
-        found, least = self._listed(self._half, queries, weights, k, hidden, max(k, default=0))
+        batch, wanted = len(queries), self._wanted(max(k, default=0), hidden)
+        near, place = self._half.search(padded(queries, weights), wanted)
+        row, place = np.repeat(np.arange(batch), wanted), place.ravel().astype(np.int64)
+        keep = place >= 0
+        for i, own in enumerate(hidden):
+            if len(own):
+                keep[(row == i) & np.isin(place, own)] = False
+        found = sort(self._exact(queries, weights, row[keep], place[keep]), batch, k)
         error = (self._half_error + 2 * UNIT * self.vectors.shape[1] * self.longest) * lengths(
             queries, weights
         )
         shift = weights @ self.shift
         for i, best in enumerate(found):
-            # whatever is not on the list scores at most `least` plus the error
+            # whatever is not on the list scores at most the least of it plus the error
             known = len(best.scores) == k[i] and (
-                k[i] == 0 or best.scores[-1] - shift[i] > least[i] + error[i] + 1e-6
+                k[i] == 0 or best.scores[-1] - shift[i] > near[i, -1] + error[i] + 1e-6
             )
             if not known:
                 one = slice(i, i + 1)
                 found[i] = self._all(queries[one], weights[one], k[one], hidden[one])[0]
         return found
 
-    def _listed(
+    def _refined(
         self,
-        index: Any,
+        inverted: Any,
         queries: Floats,
         weights: Floats,
         k: Sequence[int],
         hidden: Hidden,
-        most: int,
-    ) -> tuple[list[Best], Floats]:
-        """The best of faiss's short lists, and the lowest score on each."""
-        wanted = min(len(self.vectors), most + max(map(len, hidden), default=0) + SPARE)
-        asked = padded(queries, weights)
-        near, place = index.search(asked, wanted)
-        row, place = np.repeat(np.arange(len(queries)), wanted), place.ravel().astype(np.int64)
-        keep = place >= 0
-        if self._head is not None:
-            keep &= ~self._in_head[place]
-            more = at_least(asked @ self._head_keys.T, wanted)
-            row = np.concatenate([row[keep], more.row])
-            place = np.concatenate([place[keep], self._head[more.place]])
-            keep = np.ones(len(row), dtype=bool)
+    ) -> list[Best]:
+        """The best of the inverted file's short lists and of the head."""
+        assert self._head is not None
+        most, asked = max(k, default=0), sought(queries, weights)
+        near = inverted.search(asked, self._wanted(REFINED * most, hidden))[1]
+        longest = max(map(len, hidden), default=0)
+        popular = at_least(asked @ self._head_keys.T, most + longest)
+        slack = self._rounding(queries, weights)
+        rows, places = [], []
         for i, own in enumerate(hidden):
+            close = near[i][near[i] >= 0]
+            leading = self._head[popular.place[popular.row == i]]
+            place = np.append(close[~self._in_head[close]], leading)
             if len(own):
-                keep[(row == i) & np.isin(place, own)] = False
-        pairs = self._exact(queries, weights, row[keep], place[keep])
-        return sort(pairs, len(queries), k), near[:, -1]
+                place = place[~np.isin(place, own)]
+            scores = self.vectors[place] @ queries[i] + self.extras[place] @ weights[i]
+            best = at_least(scores[None], k[i], slack[i])
+            places.append(place[best.place])
+            rows.append(np.full(len(best.place), i))
+        pairs = self._exact(queries, weights, np.concatenate(rows), np.concatenate(places))
+        return sort(pairs, len(queries), k)
+
+    def _wanted(self, most: int, hidden: Hidden) -> int:
+        return min(len(self.vectors), most + max(map(len, hidden), default=0) + SPARE)
+
+    def _rounding(self, queries: Floats, weights: Floats) -> Floats:
+        """Twice what float32 can have moved a score by, (batch,)."""
+        unit = 2 * UNIT * (self.vectors.shape[1] + 4) * self.longest
+        return (unit * lengths(queries, weights)).astype(np.float32)
 
     def _exact(self, queries: Floats, weights: Floats, row: Ints, place: Ints) -> Pairs:
         own = (self.vectors[place] * queries[row]).astype(np.float64).sum(axis=1)

@@ -5,6 +5,7 @@ Workers of one machine share the mapped pages, and are ready before torch is loa
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from bridgerec.models.base import Arrays, Candidate, CandidateConfig, load, unde
 from bridgerec.models.compression import expand
 from bridgerec.models.trends import Trends
 from bridgerec.runtime import read_json
+from bridgerec.serving import probes
 from bridgerec.serving.additions import Borrowed
-from bridgerec.serving.copies import inverted, padded
+from bridgerec.serving.copies import inverted, listed
 from bridgerec.serving.index import LARGE, Hidden, Index
 from bridgerec.serving.topk import Best, Floats
 
@@ -153,7 +155,7 @@ class ServedTowers(Candidate):
 
 def prepare(bundle: Path) -> None:
     """Give the towers of a bundle that is being made what their large targets need."""
-    timed = int("timestamp" in mapped(bundle / "histories.safetensors"))
+    stored = Histories(**mapped(bundle / "histories.safetensors"))
     for path in sorted((bundle / "models").iterdir()):
         if read_json(path / "model.json")["use"] != TOWERS:
             continue
@@ -162,18 +164,37 @@ def prepare(bundle: Path) -> None:
         for target in model.domains:
             block = model.block(target)
             if block.stop - block.start > LARGE:
-                build_index(model, target, timed)
+                build_index(model, target, stored)
 
 
-def build_index(model: ServedTowers, target: str, timed: int) -> Path:
+def build_index(model: ServedTowers, target: str, stored: Histories) -> Path:
     """Write the inverted file of a target's items beside the model, where `ServedTowers.index`
-    finds it; `timed`: whether the release's questions have a moment."""
+    finds it, for people like the `stored` ones."""
     import faiss
 
-    index = model.index(target, timed)
-    path = model.folder / f"{target}.{timed}.faiss"
-    faiss.write_index(inverted(padded(index.vectors, index.extras)), str(path))
+    exact = model.index(target, int(stored.timestamp is not None))
+    path = model.folder / f"{target}.{int(stored.timestamp is not None)}.faiss"
+    made = inverted(listed(exact.vectors, exact.extras))
+    faiss.write_index(made, str(path))
+    fast = Index(exact.vectors, exact.extras + exact.shift, path)
+    made.nprobe = probes.choose(exact, fast, sample(model, target, stored))
+    faiss.write_index(made, str(path))
     return path
+
+
+def sample(
+    model: ServedTowers, target: str, stored: Histories, most: int = probes.PEOPLE
+) -> probes.Asked:
+    """What `most` of the people would ask the service: right after the newest entry of all, and
+    what they know is hidden."""
+    known = np.flatnonzero(stored.lengths)
+    chosen = np.random.default_rng(0).permutation(known)[:most]
+    people, block = stored.take(np.sort(chosen)), model.block(target)
+    if stored.timestamp is not None and len(people):
+        people = replace(people, asked=np.full(len(people), int(stored.timestamp.max()) + 1))
+    inside = people.within(block)
+    hidden = np.split(inside.items.astype(np.int64) - block.start, inside.indptr[1:-1])
+    return probes.Asked(*model.queries(people, target), hidden[: len(people)])
 
 
 def _each(rows: Floats, matrix: Floats) -> Floats:
