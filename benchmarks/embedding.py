@@ -6,7 +6,8 @@ TABLE is a catalogue (CSV, JSONL or Parquet) with `title` and, if there are any,
 `brand` and `description`.  Both see the same N texts in the same order; the plain loop is what
 the model's card shows: batches of 64 in the given order, float32, mean pooling.  The limit is the
 time of the model's dense matrix products alone, at the same precision and without any padding.
-`precision: int8` is measured where the processor has it, OpenVINO where it is installed.
+`precision: int8` is measured where the processor has it, OpenVINO where it is installed;
+"HF's layers" is the same with transformers' own forward pass between the dense layers.
 
 The second column is of use where other work shares the machine: texts per second of processor
 time, times the number of threads.
@@ -103,6 +104,10 @@ def main() -> None:
     for name, each in own.items():
         each.encode(texts[:64])  # loading is not measured
         results[name] = timed(lambda each=each: each.encode(texts))
+        if each.config.backend == "torch":
+            lean, each._hidden = each._hidden, each._transformers
+            results[f"{name}, HF's layers"] = timed(lambda each=each: each.encode(texts))
+            each._hidden = lean
     results["plain"] = timed(lambda: plain(encoder.folder, texts, 96))
     encoded = encoder._tokenizer(texts, truncation=True, max_length=96)["input_ids"]
     tokens = sum(map(len, encoded))
@@ -112,10 +117,10 @@ def main() -> None:
     threads = torch.get_num_threads()
     print(f"{len(texts):,} texts of {tokens / len(texts):.1f} tokens on average")
     print(f"{threads} threads, {encoder.precision}")
-    print("               texts/s  by processor time")
+    print(f"{'':22s} texts/s  by processor time")
     seconds = {name: times for name, (_, times) in results.items()} | limits
     for name, (wall, processor) in seconds.items():
-        print(f"{name:13s} {len(texts) / wall:8,.0f} {len(texts) / processor * threads:8,.0f}")
+        print(f"{name:22s} {len(texts) / wall:7,.0f} {len(texts) / processor * threads:8,.0f}")
     for name in own:
         cosine = (results[name][0] * results["plain"][0]).sum(1)
         print(f"cosine of {name} and plain: mean {cosine.mean():.5f}, least {cosine.min():.5f}")

@@ -131,3 +131,14 @@ def test_int8_runs_on_the_processor_where_there_is_a_gpu(monkeypatch: pytest.Mon
     encoder = TextEncoder(Encoder(precision="int8"))
     assert encoder.device == "cpu"
     np.testing.assert_equal(encoder.precision, "int8")
+
+
+@here
+def test_inputs_are_written_over_only_where_allowed(layer: torch.nn.Linear) -> None:
+    inputs = torch.randn(4, 100)
+    kept, product = inputs.clone(), Quantised([layer])
+    with torch.inference_mode():
+        found = product(inputs)
+        assert torch.equal(inputs, kept)
+        assert torch.equal(product(inputs, spoil=True), found)
+    assert not torch.equal(inputs, kept)

@@ -1,9 +1,10 @@
 """Texts to unit vectors with any transformers encoder.
 
 Fast on a processor: nothing is padded, because only texts of the same number of tokens share a
-batch, and bfloat16 autocast is used where the processor has instructions for it (never by timing,
-so that a run repeats).  Dense layers can compute in 8 bits (encoders/int8.py).  OpenVINO can take
-PyTorch's place (`backend`), or a table of tokens the model's (encoders/static.py).
+batch; BERT's layers write over what nobody reads again (encoders/bert.py); and bfloat16 autocast is
+used where the processor has instructions for it (never by timing, so that a run repeats).  Dense
+layers can compute in 8 bits (encoders/int8.py).  OpenVINO can take PyTorch's place (`backend`), or
+a table of tokens the model's (encoders/static.py).
 
 On a processor a text's vector is the same to the last bit whichever texts are embedded with it,
 so a cache that grew over months equals a fresh one (measured for bfloat16, float32
@@ -13,6 +14,7 @@ the last bits can differ.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from itertools import groupby
@@ -104,6 +106,7 @@ class TextEncoder:
             fast = torch.cuda.is_bf16_supported() if self.device == "cuda" else has_bfloat16()
             self.precision = "bfloat16" if fast else "float32"
         self._model: Any = None
+        self._hidden: Callable[[torch.Tensor], torch.Tensor] = self._transformers
         self._tokenizer: Any = None
         self._most_tokens: int | None = None  # of a batch
         self._vectors: Callable[[list[list[int]]], Floats] = self._torch_vectors
@@ -171,6 +174,11 @@ class TextEncoder:
 
             quantise_dense(model)
             self._most_tokens = MOST_TOKENS
+        if self.config.backend == "torch" and self.device == "cpu":
+            from bridgerec.encoders.bert import lean_forward
+
+            with self._computing():
+                self._hidden = lean_forward(model) or self._transformers
 
     def encode(
         self, texts: Sequence[str], cache: EmbeddingCache | None = None, progress: bool = False
@@ -231,14 +239,28 @@ class TextEncoder:
     def _torch_vectors(self, batch: list[list[int]]) -> Floats:
         import torch
 
-        bf16 = self.precision == "bfloat16"
         filled = batch * -(-LEAST_TOKENS // (len(batch) * len(batch[0])))
         ids = torch.tensor(filled, device=self.device)
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-            hidden = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        with self._computing():
+            hidden = self._hidden(ids)
         pooled = pool(hidden[: len(batch)].float(), self.config.pooling)
         unit = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
         return np.asarray(unit, dtype=np.float32)
+
+    def _transformers(self, ids: "torch.Tensor") -> "torch.Tensor":
+        """Last hidden states (batch, length, size) of any model."""
+        import torch
+
+        hidden: torch.Tensor = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        return hidden
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        import torch
+
+        bf16 = self.precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+            yield
 
 
 def _runs(tokens: list[list[int]], size: int, most: int | None) -> Iterator[list[list[int]]]:
