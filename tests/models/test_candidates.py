@@ -1,6 +1,7 @@
 """Every shipped candidate against the contract, and what is special about each."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import torch
 from bridgerec.config import Model, load_params
 from bridgerec.data.dataset import Catalogue, Histories, Training
 from bridgerec.errors import ArtifactError, ConfigError
-from bridgerec.models.base import build, check_catalogue
+from bridgerec.models.base import build, check_catalogue, load
 from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.emcdr import EMCDR
 from bridgerec.models.ensemble import Ensemble, EnsembleConfig
@@ -19,6 +20,7 @@ from bridgerec.models.next_item import next_of
 from bridgerec.models.popularity import Popularity, PopularityConfig
 from bridgerec.models.sequence import Sequence, SequenceConfig
 from bridgerec.models.sparse import matrix
+from bridgerec.runtime import read_json, write_json
 from bridgerec.testing import CandidateContract
 from bridgerec.training.losses import draw
 
@@ -249,3 +251,17 @@ def test_sequence_knows_the_order_and_carries_taste_over(training: Training) -> 
     for row, taste in ((0, 0), (1, 1)):
         same = scores[row, np.arange(30, 60) % 3 == taste].mean()
         assert same > scores[row, np.arange(30, 60) % 3 != taste].mean()
+
+
+def test_a_sequence_from_before_there_was_a_choice_of_width_still_loads(
+    training: Training, tmp_path: Path
+) -> None:
+    sequence = Sequence(SequenceConfig(embedding_size=16, epochs=1, batch_size=32, widening=4))
+    sequence.train(training)
+    sequence.save(tmp_path / "old")
+    meta = read_json(tmp_path / "old" / "model.json")
+    assert meta["config"].pop("widening") == 4
+    write_json(tmp_path / "old" / "model.json", meta)
+    left = Histories.of([[0, 3, 6]])
+    scores = load(tmp_path / "old").score(left, "right")
+    assert np.array_equal(scores, sequence.score(left, "right"))

@@ -118,7 +118,10 @@ class Sequence(Candidate):
         self.trends = Trends.of(under(arrays, "trends/"))
         tensors = {n: torch.from_numpy(a) for n, a in arrays.items() if not n.startswith("trends/")}
         self.items, self.log_popularity = tensors.pop("items"), tensors.pop("log_popularity")
+        inner, size = tensors["sequence.blocks.0.up.weight"].shape
+        # models that were stored before there was a choice do not tell their width
+        config = self.config.model_copy(update={"widening": inner // size})
         # the items are finished
-        self.net = Net(self.config, 0, len(self.domains), 1, kinds=self._kinds)
+        self.net = Net(config, 0, len(self.domains), 1, kinds=self._kinds)
         self.net.load_state_dict(tensors, strict=False)
         self.net.eval()
