@@ -264,4 +264,4 @@ def test_a_sequence_from_before_there_was_a_choice_of_width_still_loads(
     write_json(tmp_path / "old" / "model.json", meta)
     left = Histories.of([[0, 3, 6]])
     scores = load(tmp_path / "old").score(left, "right")
-    assert np.array_equal(scores, sequence.score(left, "right"))
+    assert scores == pytest.approx(sequence.score(left, "right"), rel=1e-5, abs=1e-5)
