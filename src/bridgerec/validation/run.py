@@ -16,6 +16,7 @@ from bridgerec.validation.docs import write_docs
 from bridgerec.validation.encoding import undecodable_lines
 from bridgerec.validation.finding import Finding
 from bridgerec.validation.images import check_images
+from bridgerec.validation.languages import check_languages
 from bridgerec.validation.report import page, summary_markdown
 
 
@@ -55,6 +56,7 @@ def validate(
         if "items" in tables:
             folder = workspace.table(domain.items).parent
             findings += check_images(name, tables["items"], folder, n)
+            findings += check_languages(name, tables["items"], n)
         if "interactions" in tables:
             interactions[name] = tables["interactions"]
         if len(tables) == 2:
