@@ -19,6 +19,7 @@ from bridgerec.data.dataset import Catalogue
 from bridgerec.data.images import image_files
 from bridgerec.errors import ArtifactError
 from bridgerec.registry.bundle import check_bundle, find_bundle
+from bridgerec.runtime import file_hash
 from bridgerec.serving.launch import running
 from bridgerec.serving.ranker import Recommender
 
@@ -31,13 +32,24 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(
-    finished: Workspace, traffic: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def elsewhere(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     bento = tmp_path_factory.mktemp("elsewhere") / "bento"
-    shutil.copytree(finished.bento, bento)
-    with running(bento, traffic=traffic, timeout=180) as found:
-        yield found
+    return Path(shutil.copytree(finished.bento, bento))
+
+
+@pytest.fixture(scope="module")
+def url(elsewhere: Path, traffic: Path) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        with running(elsewhere, traffic=traffic, timeout=180) as found:
+            yield found
+
+
+def test_a_bento_that_is_served_stays_as_it_is(
+    url: str, elsewhere: Path, finished: Workspace
+) -> None:
+    ask(url, user_id="nobody")
+    assert file_hash(elsewhere) == file_hash(finished.bento)
 
 
 def ask(url: str, **request: Any) -> dict[str, Any]:

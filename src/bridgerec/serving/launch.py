@@ -59,6 +59,8 @@ class Settings:
         folder: in a shared one BentoML empties the metrics of a service that runs already."""
         found = {**os.environ, **QUIET, "OTEL_SDK_DISABLED": "true", WORKERS: str(self.workers)}
         found["BENTOML_HOME"] = str(home)
+        # bytecode beside the Bento's code would change its hash: DVC and `verify` would object
+        found["PYTHONDONTWRITEBYTECODE"] = "1"
         files = {"BRIDGEREC_TRAFFIC": self.traffic, KEYS: self.keys, CANARY: self.canary}
         found |= {name: str(path.resolve()) for name, path in files.items() if path is not None}
         if self.state is not None:
