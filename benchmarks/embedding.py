@@ -4,8 +4,10 @@
 
 TABLE is a catalogue (CSV, JSONL or Parquet) with `title` and, if there are any, `category`,
 `brand` and `description`.  Both see the same N texts in the same order; the plain loop is what
-the model's card shows: batches of 64 in the given order, float32, mean pooling.  The limit is the
-time of the model's dense matrix products alone, at the same precision and without any padding.
+the model's card shows: batches of 64 in the given order, float32, mean pooling.  "sorted, autocast"
+is the same loop over texts sorted by length under torch's bfloat16 autocast, which is how the
+target of 900 was measured elsewhere (912, plain 198).  The limit is the time of the model's dense
+matrix products alone, at the same precision and without any padding.
 `precision: int8` is measured where the processor has it, OpenVINO where it is installed;
 "HF's layers" is the same with transformers' own forward pass between the dense layers.
 
@@ -37,6 +39,14 @@ from bridgerec.runtime import keep_memory
 FIELDS = ("title", "category", "brand", "description")
 
 
+def autocast(folder: Path, texts: list[str], max_length: int) -> np.ndarray:
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    found = np.empty((len(texts), 384), np.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found[order] = plain(folder, [texts[i] for i in order], max_length)
+    return found
+
+
 def plain(folder: Path, texts: list[str], max_length: int) -> np.ndarray:
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     found = []
@@ -52,7 +62,7 @@ def plain(folder: Path, texts: list[str], max_length: int) -> np.ndarray:
             mask = inputs["attention_mask"][..., None]
             hidden = model(**inputs).last_hidden_state
             mean = (hidden * mask).sum(1) / mask.sum(1)
-            found.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+            found.append(torch.nn.functional.normalize(mean, dim=1).float().numpy())
     return np.concatenate(found)
 
 
@@ -108,6 +118,7 @@ def main() -> None:
             lean, each._hidden = each._hidden, each._transformers
             results[f"{name}, HF's layers"] = timed(lambda each=each: each.encode(texts))
             each._hidden = lean
+    results["sorted, autocast"] = timed(lambda: autocast(encoder.folder, texts, 96))
     results["plain"] = timed(lambda: plain(encoder.folder, texts, 96))
     encoded = encoder._tokenizer(texts, truncation=True, max_length=96)["input_ids"]
     tokens = sum(map(len, encoded))

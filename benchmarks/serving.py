@@ -38,7 +38,7 @@ import numpy as np
 import psutil
 
 from bridgerec.data.dataset import Catalogue, Split
-from bridgerec.serving.copies import LISTS, inverted, listed
+from bridgerec.serving.copies import LISTS, inverted, listed, read_inverted
 from bridgerec.serving.index import Index
 from bridgerec.serving.probes import PEOPLE, Asked, choose
 from bridgerec.serving.topk import Best
@@ -184,7 +184,7 @@ def index(items: int, vectors: Path | None, workspace: Path | None) -> None:
         spent = time.process_time() - start
         print(f"built in {spent:.0f} s CPU, {path.stat().st_size / 1e6:.0f} MB", flush=True)
         del built
-        fast = Index(keys, extras, path)
+        fast = Index(keys, extras, read_inverted(path, keys.shape))
         start = time.process_time()
         chosen = choose(exact, fast, asked)
         spent = time.process_time() - start

@@ -1,8 +1,5 @@
 """How many lists are looked into: the fewest that find enough, of whatever there is."""
 
-from pathlib import Path
-
-import faiss
 import numpy as np
 import pytest
 
@@ -12,16 +9,15 @@ from bridgerec.serving.index import Index
 from bridgerec.serving.probes import Asked, choose, reached
 
 
-def pair(folder: Path, n: int, lists: int = 64, seed: int = 0) -> tuple[Index, Index]:
+def pair(n: int, lists: int = 64, seed: int = 0) -> tuple[Index, Index]:
     """The same clustered items, ranked exactly and by lists."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((40, 32))
     vectors = centres[rng.integers(40, size=n)] + 0.5 * rng.standard_normal((n, 32))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     extras = 0.02 * rng.gamma(2, 2, (n, 2)).astype(np.float32)
-    exact, path = Index(vectors, extras), folder / f"{n}.faiss"
-    faiss.write_index(inverted(listed(vectors, exact.extras), lists), str(path))
-    return exact, Index(vectors, extras, path)
+    exact = Index(vectors, extras)
+    return exact, Index(vectors, extras, inverted(listed(vectors, exact.extras), lists))
 
 
 def people(exact: Index, count: int, seed: int = 1, spread: float = 3.0) -> Asked:
@@ -39,8 +35,8 @@ def recall(exact: Index, fast: Index, asked: Asked) -> float:
     return float(np.mean(reached(*([b.scores for b in found] for found in both))))
 
 
-def test_the_fewest_lists_that_find_enough_of_others_lists_too(tmp_path: Path) -> None:
-    exact, fast = pair(tmp_path, 20_000)
+def test_the_fewest_lists_that_find_enough_of_others_lists_too() -> None:
+    exact, fast = pair(20_000)
     asked = people(exact, 300)
     chosen = choose(exact, fast, asked)
     assert fast.probes == chosen
@@ -52,14 +48,14 @@ def test_the_fewest_lists_that_find_enough_of_others_lists_too(tmp_path: Path) -
     assert choose(exact, fast, asked) == chosen  # whatever it was before
 
 
-def test_people_whose_lists_are_spread_need_more(tmp_path: Path) -> None:
-    exact, fast = pair(tmp_path, 20_000)
+def test_people_whose_lists_are_spread_need_more() -> None:
+    exact, fast = pair(20_000)
     near, far = (choose(exact, fast, people(exact, 200, spread=s)) for s in (1.0, 4.0))
     assert near < far
 
 
-def test_more_is_asked_for_than_a_list_holds(tmp_path: Path) -> None:
-    exact, fast = pair(tmp_path, 1000, lists=25)  # of about 40 items each
+def test_more_is_asked_for_than_a_list_holds() -> None:
+    exact, fast = pair(1000, lists=25)  # of about 40 items each
     asked = people(exact, 50)
     chosen = choose(exact, fast, asked)
     assert chosen * 40 >= probes.DEPTH
@@ -67,20 +63,20 @@ def test_more_is_asked_for_than_a_list_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [30, 90])
-def test_few_items_are_one_or_two_lists(tmp_path: Path, n: int) -> None:
-    exact, fast = pair(tmp_path, n)
+def test_few_items_are_one_or_two_lists(n: int) -> None:
+    exact, fast = pair(n)
     chosen = choose(exact, fast, people(exact, 10))
     assert chosen == fast.lists <= 2
     assert recall(exact, fast, people(exact, 10)) == 1
 
 
-def test_nobody_to_ask(tmp_path: Path) -> None:
-    exact, fast = pair(tmp_path, 5000)
+def test_nobody_to_ask() -> None:
+    exact, fast = pair(5000)
     assert choose(exact, fast, people(exact, 0)) == fast.probes == min(PROBED, fast.lists)
 
 
-def test_what_cannot_be_found_ends_with_all_lists(tmp_path: Path) -> None:
-    exact, fast = pair(tmp_path, 5000)
+def test_what_cannot_be_found_ends_with_all_lists() -> None:
+    exact, fast = pair(5000)
     assert choose(exact, fast, people(exact, 20), least=1.01) == fast.lists
 
 

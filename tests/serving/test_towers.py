@@ -14,7 +14,7 @@ from bridgerec.models.base import load
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.serving import coarse, towers
 from bridgerec.serving import index as indexes
-from bridgerec.serving.copies import inverted, listed
+from bridgerec.serving.copies import inverted, listed, read_inverted
 from bridgerec.serving.index import Index
 from bridgerec.serving.topk import Best
 from bridgerec.serving.towers import ServedTowers, load_served, mapped
@@ -190,7 +190,7 @@ def test_an_inverted_file_finds_nearly_all(tmp_path: Path) -> None:
     exact = Index(vectors, extras)
     path = tmp_path / "left.1.faiss"
     faiss.write_index(inverted(listed(vectors, exact.extras), lists=64), str(path))
-    index = Index(vectors, extras, path)
+    index = Index(vectors, extras, read_inverted(path, vectors.shape))
     index.probe(24)
     hidden = [best.places[:2].tolist() for best in exact.top(queries, weights, [2] * 40, [[]] * 40)]
     wanted = exact.top(queries, weights, [10] * 40, hidden)
@@ -203,10 +203,10 @@ def test_an_inverted_file_finds_nearly_all(tmp_path: Path) -> None:
     for i, best in enumerate(found):
         assert not set(best.places.tolist()) & set(hidden[i])
     with pytest.raises(ArtifactError, match="holds 20000 items"):
-        Index(vectors[:50], extras[:50], path)
+        read_inverted(path, vectors[:50].shape)
     faiss.write_index(faiss.index_factory(32, "IVF1,SQ8"), str(path))
     with pytest.raises(ArtifactError, match="of an older kind"):
-        Index(vectors, extras, path)
+        read_inverted(path, vectors.shape)
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:

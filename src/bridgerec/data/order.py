@@ -46,9 +46,8 @@ def stable_order(*keys: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
         if n == 0:
             break
         if order is None and np.count_nonzero(key[1:] < key[:-1]) < _FEW_RUNS:
-            order = np.argsort(key, kind="stable").astype(
-                kind
-            )  # logs in time order: merged run by run
+            # logs in time order: merged run by run
+            order = np.argsort(key, kind="stable").astype(kind)
             continue
         low = int(key.min())
         bits = (int(key.max()) - low).bit_length()

@@ -51,9 +51,9 @@ def half(keys: Floats) -> tuple[Any, float]:
 
 
 def inverted(keys: Floats, lists: int = LISTS, seed: int = 0) -> Any:
-    """An inverted file over `keys` (n, d), d a multiple of 8, that holds 4 bits for each two
-    numbers (more where there are many) of what sets an item apart from its list's centre; takes
-    about a minute of the processor for a million.
+    """An inverted file over `keys` (n, d), d a multiple of 8, that holds 4 bits for each number
+    (for two or more where there are more than `CODES`) of what sets an item apart from its list's
+    centre; takes half a minute of the processor for a million items of 128 numbers.
 
     Sums of such codes are read off tables in registers (Andre et al., "Quicker ADC", 2018), a
     fifth of the time that 8 bits per number take, in a third of the memory; they are coarse, so
@@ -62,7 +62,7 @@ def inverted(keys: Floats, lists: int = LISTS, seed: int = 0) -> Any:
     import faiss
 
     lists, width = max(1, min(lists, len(keys) // 40)), keys.shape[1]
-    codes = width // 2
+    codes = width  # with one for two numbers lists of 128 were too coarse for a recall of .98
     while codes > CODES and codes % 2 == 0:
         codes //= 2
     found: Any = faiss.index_factory(

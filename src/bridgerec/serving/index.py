@@ -17,7 +17,6 @@ whatever the batch, so that an answer does not depend on who else is asking.
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from bridgerec.errors import ArtifactError
 from bridgerec.serving.coarse import ALONE, OUT, UNIT, Coarse, possible
-from bridgerec.serving.copies import half, listed, padded, read_inverted, sought
+from bridgerec.serving.copies import half, listed, padded, sought
 from bridgerec.serving.topk import Best, Floats, Ints, Pairs, at_least, hide, sort
 
 Hidden = Sequence[Sequence[int] | Ints]
@@ -43,12 +42,13 @@ MANY = 8  # groups of the 8-bit copy that may be looked into, per item asked for
 class Index:
     """`vectors` (n, d) may be a read-only map of a file; `extras` (n, e) should be scaled so that
     they count about as much as one of the vectors' numbers: the short lists round all alike.
+    `inverted` is a file over both (see copies).
 
     Raises:
         ArtifactError: a number is not finite.
     """
 
-    def __init__(self, vectors: Floats, extras: Floats, inverted: Path | None = None) -> None:
+    def __init__(self, vectors: Floats, extras: Floats, inverted: Any = None) -> None:
         self.vectors = vectors
         # a constant for all items changes no order, but large numbers are rounded coarsely
         self.shift = extras.mean(axis=0)
@@ -60,10 +60,9 @@ class Index:
         self._lock, self._buffer = threading.Lock(), np.empty(0, dtype=np.float32)
         self._half: Any = None
         self._coarse: Coarse | None = None
-        self._inverted: Any = None
+        self._inverted = inverted
         self._head: Ints | None = None
         if inverted is not None:
-            self._inverted = read_inverted(inverted, vectors.shape)
             self._keep_head(len(vectors) // HEAD)
 
     def quicken(self) -> None:
@@ -203,22 +202,24 @@ class Index:
         assert self._head is not None
         most, asked = max(k, default=0), sought(queries, weights)
         near = inverted.search(asked, self._wanted(REFINED * most, hidden))[1]
-        longest = max(map(len, hidden), default=0)
-        popular = at_least(asked @ self._head_keys.T, most + longest)
         slack = self._rounding(queries, weights)
-        rows, places = [], []
-        for i, own in enumerate(hidden):
+        longest = max(map(len, hidden), default=0)
+        popular = at_least(asked @ self._head_keys.T, most + longest, slack)
+        found = []
+        for i, own in enumerate(hidden):  # by itself, a question's items stay in the cache
+            one, leading = slice(i, i + 1), popular.row == i
             close = near[i][near[i] >= 0]
-            leading = self._head[popular.place[popular.row == i]]
-            place = np.append(close[~self._in_head[close]], leading)
+            close = close[~self._in_head[close]]
+            place = np.append(close, self._head[popular.place[leading]])
+            scores = self.vectors[close] @ queries[i] + self.extras[close] @ weights[i]
+            scores = np.append(scores, popular.score[leading])
             if len(own):
-                place = place[~np.isin(place, own)]
-            scores = self.vectors[place] @ queries[i] + self.extras[place] @ weights[i]
+                scores[np.isin(place, own)] = -np.inf
             best = at_least(scores[None], k[i], slack[i])
-            places.append(place[best.place])
-            rows.append(np.full(len(best.place), i))
-        pairs = self._exact(queries, weights, np.concatenate(rows), np.concatenate(places))
-        return sort(pairs, len(queries), k)
+            found += sort(
+                self._exact(queries[one], weights[one], best.row, place[best.place]), 1, k[one]
+            )
+        return found
 
     def _wanted(self, most: int, hidden: Hidden) -> int:
         return min(len(self.vectors), most + max(map(len, hidden), default=0) + SPARE)

@@ -22,7 +22,7 @@ from bridgerec.models.trends import Trends
 from bridgerec.runtime import read_json
 from bridgerec.serving import probes
 from bridgerec.serving.additions import Borrowed
-from bridgerec.serving.copies import inverted, listed
+from bridgerec.serving.copies import inverted, listed, read_inverted
 from bridgerec.serving.index import LARGE, Hidden, Index
 from bridgerec.serving.topk import Best, Floats
 
@@ -106,7 +106,9 @@ class ServedTowers(Candidate):
             lift = self.trends.lift(trend, self.trends.edges[-1:], block)[0]
             extras = np.stack([self.log_popularity[block], lift], axis=1) * self.scale(target)
             path = self.folder / f"{target}.{timed}.faiss"
-            found = Index(self.items[block], extras, path if path.is_file() else None)
+            vectors = self.items[block]
+            file = read_inverted(path, vectors.shape) if path.is_file() else None
+            found = Index(vectors, extras, file)
             self._indexes[target, timed] = found
         return found
 
@@ -175,9 +177,8 @@ def build_index(model: ServedTowers, target: str, stored: Histories) -> Path:
     exact = model.index(target, int(stored.timestamp is not None))
     path = model.folder / f"{target}.{int(stored.timestamp is not None)}.faiss"
     made = inverted(listed(exact.vectors, exact.extras))
-    faiss.write_index(made, str(path))
-    fast = Index(exact.vectors, exact.extras + exact.shift, path)
-    made.nprobe = probes.choose(exact, fast, sample(model, target, stored))
+    fast = Index(exact.vectors, exact.extras + exact.shift, made)
+    probes.choose(exact, fast, sample(model, target, stored))
     faiss.write_index(made, str(path))
     return path
 

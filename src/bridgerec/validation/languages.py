@@ -12,7 +12,7 @@ def check_languages(name: str, items: pl.DataFrame, n: int) -> Iterator[Finding]
     """A warning about items without a `language` where others have one; `n` are shown."""
     if "language" not in items.columns:
         return
-    silent = pl.col("language").fill_null("").str.strip_chars() == ""
+    silent = ~pl.col("language").fill_null("").str.contains(r"[\p{L}\p{N}]")  # "-" says nothing
     count, shown = examples(items, silent, n)
     if 0 < count < items.height:
         yield Finding(
