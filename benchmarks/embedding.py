@@ -41,10 +41,8 @@ FIELDS = ("title", "category", "brand", "description")
 
 def autocast(folder: Path, texts: list[str], max_length: int) -> np.ndarray:
     order = np.argsort([len(text) for text in texts], kind="stable")
-    found = np.empty((len(texts), 384), np.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        found[order] = plain(folder, [texts[i] for i in order], max_length)
-    return found
+        return plain(folder, [texts[i] for i in order], max_length)[np.argsort(order)]
 
 
 def plain(folder: Path, texts: list[str], max_length: int) -> np.ndarray:
