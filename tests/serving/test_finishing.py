@@ -43,6 +43,12 @@ def spread(known: Recommender, items: list[dict[str, Any]]) -> float:
     return float(cosines[~np.eye(len(items), dtype=bool)].mean())
 
 
+def met(known: Recommender, user: str) -> set[str]:
+    """The ids of a person's packaged history."""
+    items = known.people.packaged(known.people.row(None, user)).items
+    return {known.shelf.columns["item_id"][item] for item in items}
+
+
 def test_diversity_makes_lists_more_varied(known: Recommender, user: str) -> None:
     plain, varied = ask(known, user), ask(known, user, diversity=0.8)
     assert plain == ask(known, user, diversity=0)
@@ -54,11 +60,9 @@ def test_diversity_makes_lists_more_varied(known: Recommender, user: str) -> Non
 def test_reasons_name_history_and_moves(known: Recommender, user: str) -> None:
     assert all(item["explanation"] is None for item in ask(known, user))
     told = ask(known, user, explain=True, diversity=0.8)
-    row = known.people.row(None, user)
-    met = {known.shelf.columns["item_id"][entry.item] for entry in known.people.packaged(row)}
     named = [b for item in told for b in item["explanation"]["because"]]
     assert named
-    assert {b["item_id"] for b in named} <= met
+    assert {b["item_id"] for b in named} <= met(known, user)
     assert all(b["contribution"] > 0 and b["title"] for b in named)
     moved = [m for item in told for m in item["explanation"]["moved"]]
     assert {m["rule"] for m in moved} == {"MMR"}
@@ -87,14 +91,12 @@ def test_all_options_work_together(known: Recommender, user: str) -> None:
     left = set(allow) - set(exclude)
     assert {item["item_id"] for item in found["items"]} == left
     assert found["notes"] == [f"only {len(left)} items are left after exclusions"]
-    met = {known.shelf.columns["item_id"][entry.item] for entry in known.people.packaged(
-        known.people.row(None, user))}  # fmt: skip
     for place, item in enumerate(found["items"]):
         assert item["rank"] == place + 1
         assert item["price"] <= top
         assert item["brand"] in filters["brands"]
-        assert item["item_id"] not in met
-        assert {b["item_id"] for b in item["explanation"]["because"]} <= met
+        assert item["item_id"] not in met(known, user)
+        assert {b["item_id"] for b in item["explanation"]["because"]} <= met(known, user)
     assert {"films", "books"} == set(found["routes"])
     assert {item["domain"] for item in free["items"]} == {"films", "books"}
     assert "MMR" in {m["rule"] for i in free["items"] for m in i["explanation"]["moved"]}

@@ -243,7 +243,7 @@ def test_kinds_come_from_the_release_from_events_and_with_the_request(
     telling: Recommender, recommender: Recommender
 ) -> None:
     people, shelf = telling.people, telling.shelf
-    own = [entry.item for entry in people.packaged(0)]
+    own = people.packaged(0).items
     first, second = own[:2]
     free = [i for i in range(60) if i not in own]
     view = View(
@@ -267,8 +267,8 @@ def test_kinds_come_from_the_release_from_events_and_with_the_request(
 def test_events_keep_their_place_in_time(recommender: Recommender) -> None:
     people, shelf = recommender.people, recommender.shelf
     packaged = people.packaged(0)
-    middle = (packaged[3][1] + packaged[4][1]) // 2
-    item = next(i for i in range(30) if i not in {entry.item for entry in packaged})
+    middle = (packaged.times[3] + packaged.times[4]) // 2
+    item = next(i for i in range(30) if i not in packaged.items)
     view = View((Event("e", "u0", "left", f"i{item}", middle),))
     past = people.past(shelf, view, [], None, "u0")
     assert past.items.tolist().index(item) == 4
@@ -351,7 +351,7 @@ def test_the_baseline_answers_where_the_model_cannot(
     assert answer["route"] == "fallback"
     assert answer["candidate"] == "popularity"
     assert word in answer["notes"][-1]
-    seen = {entry.item for entry in recommender.people.packaged(3)}
+    seen = recommender.people.packaged(3).items
     assert not set(ids(answer)) & {f"i{i}" for i in seen}
     plain = recommender.recommend({"target": "right", "k": 60})
     assert ids(answer) == [i for i in ids(plain) if i in ids(answer)]

@@ -179,10 +179,12 @@ class Coarse:
         many = np.count_nonzero(groups, axis=0) > most
         groups &= ~many
         group, row = np.nonzero(groups)
-        place = _members(group, found.chunk)
-        score = found.scores[place, row[:, None]]
-        hit, member = np.nonzero(score >= bound[row][:, None])
-        return Reached(row[hit], place[hit, member], many)
+        size = found.chunk // GROUP
+        number, within = np.divmod(group, size)
+        parts = found.scores.reshape(-1, GROUP, size, found.scores.shape[1])
+        hit, member = np.nonzero(parts[number, :, within, row] >= bound[row][:, None])
+        place = number[hit] * found.chunk + within[hit] + size * member
+        return Reached(row[hit], place, many)
 
     def __enter__(self) -> "Coarse":
         self._lock.acquire()

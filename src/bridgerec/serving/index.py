@@ -230,7 +230,9 @@ class Index:
         return (unit * lengths(queries, weights)).astype(np.float32)
 
     def _exact(self, queries: Floats, weights: Floats, row: Ints, place: Ints) -> Pairs:
-        own = (self.vectors[place] * queries[row]).astype(np.float64).sum(axis=1)
+        products = self.vectors.take(place, axis=0)
+        products *= queries.take(row, axis=0)
+        own = products.astype(np.float64).sum(axis=1)
         extra = (self.extras[place] + self.shift) * weights[row]
         own += extra.astype(np.float64).sum(axis=1)
         return Pairs(row, place, own.astype(np.float32))

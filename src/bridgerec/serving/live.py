@@ -197,8 +197,10 @@ class Live:
         question = recommender.ask(request, view, request_id)
         question = replace(question, wish=wish, notes=(*question.notes, *more), chance=chance)
         limit = recommender.service["model_seconds"]
-        found, asked = await answer(recommender, question, self.score, limit)
-        return Given(found, request.k, self._history(recommender, asked))
+        # now, while what it reads is in the processor's cache
+        told = self._history(recommender, question) if self.log is not None else []
+        found = await answer(recommender, question, self.score, limit)
+        return Given(found, request.k, told)
 
     async def _said(
         self, recommender: Recommender, request: RecommendRequest, search: SearchRequest | None

@@ -29,26 +29,36 @@ class Past:
         return len(self.items)
 
 
-class Entry(NamedTuple):
-    """An item of a history, when it was met, and the number of the kind of event, or -1."""
+class Met(NamedTuple):
+    """What a person met, column by column: global item indices, the times, and the numbers of the
+    kinds of events (-1: unknown)."""
 
-    item: int
-    time: int
-    kind: int = -1
+    items: list[int]
+    times: list[int]
+    kinds: list[int]
+
+    def add(self, item: int, time: int, kind: int = -1) -> None:
+        self.items.append(item)
+        self.times.append(time)
+        self.kinds.append(kind)
+
+    def at(self, places: Iterable[int]) -> "Met":
+        """These entries, in this order."""
+        rows = list(places)
+        return Met(*([column[i] for i in rows] for column in self))
 
 
-def history(entries: Sequence[Entry], now: int | None) -> Histories:
-    """One row for a model from entries of the catalogue, oldest first; none is newer than `now`,
-    the moment of the question."""
-    n = len(entries)
-    items, times, kinds = zip(*entries, strict=True) if n else ((), (), ())
-    told = np.array(kinds, dtype=np.int8) if max(kinds, default=-1) >= 0 else None
-    indptr, weights = np.array([0, n]), np.ones(n, dtype=np.float32)
-    met = np.array(items, dtype=np.int32)
+def history(met: Met, now: int | None) -> Histories:
+    """One row for a model from what was met in the catalogue, oldest first; nothing is newer than
+    `now`, the moment of the question."""
+    n = len(met.items)
+    told = np.array(met.kinds, dtype=np.int8) if max(met.kinds, default=-1) >= 0 else None
+    indptr, weights = np.array([0, n]), np.full(n, 1, dtype=np.float32)
+    items = np.array(met.items, dtype=np.int32)
     if now is None:
-        return Histories(indptr, met, weights, event_kind=told)
-    time = np.minimum(np.array(times, dtype=np.int64), now)
-    return Histories(indptr, met, weights, time, np.array([now]), event_kind=told)
+        return Histories(indptr, items, weights, event_kind=told)
+    time = np.minimum(np.array(met.times, dtype=np.int64), now)
+    return Histories(indptr, items, weights, time, np.array([now]), event_kind=told)
 
 
 @dataclass(frozen=True)
@@ -89,15 +99,14 @@ class People:
         row = self.row(user_domain, user_id)
         return user_id if row is None else self.names[row]
 
-    def packaged(self, row: int | None) -> list[Entry]:
+    def packaged(self, row: int | None) -> Met:
         """The release's history of a person, oldest first."""
         if row is None:
-            return []
+            return Met([], [], [])
         stored = self.stored.batch(row, row + 1)
         time = stored.items * 0 if stored.timestamp is None else stored.timestamp
         kind = stored.items * 0 - 1 if stored.event_kind is None else stored.event_kind
-        columns = (column.tolist() for column in (stored.items, time, kind))
-        return [Entry(*told) for told in zip(*columns, strict=True)]
+        return Met(stored.items.tolist(), time.tolist(), kind.tolist())
 
     def past(
         self,
@@ -110,53 +119,51 @@ class People:
         """What is known of a person, by one clock: nothing is newer than the release's newest
         entry, because models know of no later moment; the order of what is newer stays."""
         now, notes = self.clock, []
-        entries: list[Entry] = []
+        met = Met([], [], [])
         if user_id is not None:
             row = self.row(user_domain, user_id)
             if not view.forgotten:
-                entries = self.packaged(row)
+                met = self.packaged(row)
             if (row is None or view.forgotten) and not view.events:
                 notes.append("this user id is not known; only the history sent is used")
-        index = shelf.index
+        index, kinds = shelf.index, self.kind_index
         for e in view.events:
             item = index.get(e.domain, NOTHING).get(e.item_id)
             if item is not None:
-                entries.append(Entry(item, e.timestamp, self.kind_index.get(e.kind, -1)))
-        if now is not None:
-            entries.sort(key=lambda entry: entry.time)  # stable: equal times stay in order
-        known, usual, kinds = len(entries), now or 0, self.kind_index
+                met.add(item, e.timestamp, kinds.get(e.kind, -1))
+        known, usual = len(met.items), now or 0
+        if now is not None and known:
+            met = met.at(sorted(range(known), key=met.times.__getitem__))  # equal times stay
         for h in sent:
             item = index.get(h.domain, NOTHING).get(h.item_id)
             if item is not None:
-                kind = -1 if h.kind is None else kinds.get(h.kind, -1)
-                entries.append(Entry(item, h.timestamp or usual, kind))
-        unknown = known + len(sent) - len(entries)
+                met.add(item, h.timestamp or usual, -1 if h.kind is None else kinds.get(h.kind, -1))
+        unknown = known + len(sent) - len(met.items)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")
-        once = self._newest(entries)
+        once = self._newest(met)
         return Past(
-            np.array([entry.item for entry in once], dtype=np.int64),
+            np.array(once.items, dtype=np.int64),
             self._for_models(shelf, once, now),
             tuple(notes),
         )
 
-    def _for_models(self, shelf: Shelf, entries: list[Entry], now: int | None) -> Histories:
+    def _for_models(self, shelf: Shelf, met: Met, now: int | None) -> Histories:
         n = shelf.added.start
-        if len(shelf.added) and any(entry.item >= n for entry in entries):
-            entries = self._newest(
-                e if e.item < n else e._replace(item=shelf.added.stand_in(e.item)) for e in entries
-            )
-        return history(entries, now)
+        if len(shelf.added) and max(met.items, default=0) >= n:
+            items = [i if i < n else shelf.added.stand_in(i) for i in met.items]
+            met = self._newest(met._replace(items=items))
+        return history(met, now)
 
-    def _newest(self, entries: Iterable[Entry]) -> list[Entry]:
+    def _newest(self, met: Met) -> Met:
         """Each item once, at its newest place, with its weightiest kind of event."""
-        entries = list(entries)
-        if len({entry.item for entry in entries}) == len(entries):
-            return entries
+        if len(set(met.items)) == len(met.items):
+            return met
         weights = [*self.kinds.values(), -np.inf]  # -1 is the last: of unknown kind
-        found: dict[int, Entry] = {}
-        for entry in reversed(entries):
-            kept = found.setdefault(entry.item, entry)
-            if weights[entry.kind] > weights[kept.kind]:
-                found[entry.item] = kept._replace(kind=entry.kind)
-        return [*found.values()][::-1]
+        newest: dict[int, int] = {}  # item -> place
+        kinds = list(met.kinds)
+        for place in reversed(range(len(met.items))):
+            kept = newest.setdefault(met.items[place], place)
+            if weights[met.kinds[place]] > weights[kinds[kept]]:
+                kinds[kept] = met.kinds[place]
+        return met._replace(kinds=kinds).at(sorted(newest.values()))

@@ -24,7 +24,7 @@ from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.finishing import Finishing
-from bridgerec.serving.people import Entry, Past, People, history
+from bridgerec.serving.people import Met, Past, People, history
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.problems import new_id
 from bridgerec.serving.ranked import Ranked
@@ -130,7 +130,7 @@ class Recommender:
 
     def warm(self) -> None:
         """Ask every model once, so that no request waits for what they load on first use."""
-        asked = history([Entry(0, 0)], self.people.clock)
+        asked = history(Met([0], [0], [-1]), self.people.clock)
         for model in set(self.models.values()):
             for target in self.shelf.catalogue.domains:
                 model.score(asked, target)

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 async def answer(
     recommender: Recommender, question: Question, score: Score, seconds: float
-) -> tuple[dict[str, Any], Question]:
-    """The answer and the question as it was answered: by the baseline, where the model fails,
-    gives scores that are no numbers, or takes longer than `seconds`.
+) -> dict[str, Any]:
+    """The answer: by the baseline, where the model fails, gives scores that are no numbers, or
+    takes longer than `seconds`.
 
     Raises:
         Unavailable: too many questions are waiting.
@@ -31,8 +31,8 @@ async def answer(
         async with asyncio.timeout(seconds):  # no task of its own, as wait_for would make
             scores = await _scores(recommender, question, score)
         if question.request.explain:  # asks the model again: not in the event loop
-            return await asyncio.to_thread(recommender.finish, question, scores), question
-        return recommender.finish(question, scores), question
+            return await asyncio.to_thread(recommender.finish, question, scores)
+        return recommender.finish(question, scores)
     except Unavailable:
         raise
     except TimeoutError:
@@ -42,7 +42,7 @@ async def answer(
         why = f"the model failed ({type(error).__name__})"
     question = recommender.fallen_back(question, why)
     # in this thread: the other one may still be busy, and counting takes microseconds
-    return recommender.finish(question, recommender.score(question)), question
+    return recommender.finish(question, recommender.score(question))
 
 
 async def _scores(

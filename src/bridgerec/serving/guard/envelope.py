@@ -1,13 +1,13 @@
 """Around everything: the request id, the security headers, and errors in one shape."""
 
 import re
-import secrets
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridgerec.serving.guard.answers import DEFAULTS, refuse, reshaped, state
 from bridgerec.serving.guard.log import RequestLog
 from bridgerec.serving.guard.paths import is_static
+from bridgerec.serving.problems import new_id
 
 SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LONGEST_ERROR = 65_536  # bytes; a longer one is no message of ours and passes as it is
@@ -28,7 +28,7 @@ def request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE.fullmatch(value):
             return str(value, "ascii")
-    return secrets.token_hex(8)
+    return new_id()
 
 
 class Envelope:

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from bridgerec.serving import schemas
 from bridgerec.serving.live import Live
-from bridgerec.serving.people import Entry
 from bridgerec.serving.problems import answer, request_id
 from bridgerec.serving.ranker import Recommender
 from bridgerec.serving.routes import PROBLEMS
@@ -52,7 +51,8 @@ def router(live: Callable[[], Live]) -> APIRouter:
         view = await found.look(recommender, person)
         row = None if view.forgotten else people.row(user_domain, user_id)
         timed = people.clock is not None
-        events = [_event(recommender, entry, timed) for entry in people.packaged(row)]
+        stored = zip(*people.packaged(row), strict=True)
+        events = [_event(recommender, *met, timed) for met in stored]
         events += [_live(recommender, event) for event in view.events]
         limit = recommender.service["max_history"]
         return answer(
@@ -75,12 +75,14 @@ def router(live: Callable[[], Live]) -> APIRouter:
     return routes
 
 
-def _event(recommender: Recommender, entry: Entry, timed: bool) -> dict[str, Any]:
-    shown = recommender.shelf.show(entry.item)
+def _event(
+    recommender: Recommender, item: int, time: int, kind: int, timed: bool
+) -> dict[str, Any]:
+    shown = recommender.shelf.show(item)
     return {
         **{name: shown[name] for name in ("domain", "item_id", "title")},
-        "timestamp": entry.time if timed else None,
-        "kind": None if entry.kind < 0 else [*recommender.people.kinds][entry.kind],
+        "timestamp": time if timed else None,
+        "kind": None if kind < 0 else [*recommender.people.kinds][kind],
         "source": "release",
     }
 
