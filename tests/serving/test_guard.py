@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -131,6 +133,23 @@ def test_request_ids_and_headers() -> None:
     assert "unsafe" not in policy
     assert "cache-control" not in page
     assert own.headers["cache-control"] == "no-store"
+
+
+def test_a_forked_worker_makes_other_request_ids() -> None:
+    code = """
+import os
+from bridgerec.serving.problems import new_id
+new_id()
+read, write = os.pipe()
+if not os.fork():
+    os.write(write, new_id().encode())
+    os._exit(0)
+print(new_id(), os.read(read, 99).decode())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    one, other = done.stdout.split()
+    assert len(one) == len(other) == 16
+    assert one != other
 
 
 def test_every_error_has_one_shape() -> None:

@@ -1,5 +1,6 @@
 """Every error has the same shape: what, where, remedy, and the request it belongs to."""
 
+import os
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -64,6 +65,7 @@ def request_id(request: Request) -> str:
 
 
 _ids = random.Random()  # no secret, so no system call for each
+os.register_at_fork(after_in_child=_ids.seed)
 
 
 def new_id() -> str:
