@@ -122,7 +122,7 @@ def test_an_explanation_names_reasons_and_moves(training: Training) -> None:
 def test_nothing_is_named_where_nothing_helped(training: Training) -> None:
     ranked = Ranked(np.array([42]), np.ones(1, dtype=np.float32))
     explainer = Explainer(columns(training))
-    nothing = [{"because": [], "shared": [], "moved": []}]
+    nothing = [{"because": [], "shared": [], "moved": [], "wish": None}]
     popularity, ease = Popularity(), EASE(EASEConfig(regularization=5, source_domains=False))
     for model in (popularity, ease):
         model.train(training)

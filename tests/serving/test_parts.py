@@ -25,13 +25,15 @@ from bridgerec.models.sequence import Sequence, SequenceConfig
 from bridgerec.runtime import write_json
 from bridgerec.serving.additions import nearest
 from bridgerec.serving.app import make_app
+from bridgerec.serving.batching import Job
 from bridgerec.serving.canary import Plan, write_plan
 from bridgerec.serving.embedder import Embedder
+from bridgerec.serving.finishing import Finishing
 from bridgerec.serving.live import Live
 from bridgerec.serving.people import People
 from bridgerec.serving.problems import Unavailable
 from bridgerec.serving.ranked import Ranked
-from bridgerec.serving.ranker import Recommender, merge, standardised, top_k
+from bridgerec.serving.ranker import Recommender, Wish, merge, standardised, top_k
 from bridgerec.serving.schemas import Filters, HistoryItem, RecommendRequest
 from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
@@ -324,7 +326,7 @@ class Broken(Candidate):
 
     def score(self, histories: Histories, target: str) -> NDArray[np.float32]:
         if self.how == "raise":
-            raise ValueError("no")
+            raise ValueError("person-4711")
         if self.how == "sleep":
             time.sleep(1)
         return np.full((1, 30), np.nan, dtype=np.float32)
@@ -339,7 +341,11 @@ class Broken(Candidate):
     ("how", "word"), [("raise", "failed"), ("nan", "failed"), ("sleep", "longer")]
 )
 def test_the_baseline_answers_where_the_model_cannot(
-    recommender: Recommender, tmp_path: Path, how: str, word: str
+    recommender: Recommender,
+    tmp_path: Path,
+    how: str,
+    word: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     broken = Broken()
     broken.how = how
@@ -351,6 +357,9 @@ def test_the_baseline_answers_where_the_model_cannot(
     assert answer["route"] == "fallback"
     assert answer["candidate"] == "popularity"
     assert word in answer["notes"][-1]
+    if word == "failed":
+        assert "request q1: scoring failed" in caplog.text
+    assert "4711" not in caplog.text  # messages may hold what was sent
     seen = recommender.people.packaged(3).items
     assert not set(ids(answer)) & {f"i{i}" for i in seen}
     plain = recommender.recommend({"target": "right", "k": 60})
@@ -645,3 +654,119 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
 
     asyncio.run(ask())
     live.close()
+
+
+def test_with_a_wish_reasons_add_up_to_the_score_that_ranks(
+    recommender: Recommender, training: Training
+) -> None:
+    """A history of one item: its contribution and that of the words are all there is."""
+    assert training.vectors is not None
+    sent = [HistoryItem(domain="right", item_id="i31")]
+    vector = training.vectors[40]
+
+    def ask(history: list[HistoryItem], share: float) -> dict[str, Any]:
+        request = RecommendRequest(
+            target="right", history=history, k=20, explain=True, exclude_seen=False
+        )
+        wish = Wish({"right": vector}, share)
+        question = replace(recommender.ask(request), wish=wish)
+        return recommender.finish(question, recommender.score(question))
+
+    near = standardised(recommender.shelf.cosines(vector, "right")[None])[0]
+    named = 0
+    for item in ask(sent, 0.3)["items"]:
+        why, place = item["explanation"], int(item["item_id"][1:]) - 30
+        assert why["wish"] == pytest.approx(0.7 * near[place], abs=1e-4)
+        for reason in why["because"]:
+            assert reason["contribution"] + why["wish"] == pytest.approx(item["score"], abs=1e-3)
+            named += 1
+    assert named >= 3
+    words_alone = ask(sent, 0.0)["items"]
+    assert all(item["explanation"]["because"] == [] for item in words_alone)
+    plain = recommender.recommend(
+        {"target": "right", "history": [h.model_dump() for h in sent], "explain": True}
+    )
+    assert {item["explanation"]["wish"] for item in plain["items"]} == {None}
+
+
+def test_a_rule_whose_last_item_was_changed_goes_on(
+    recommender: Recommender, training: Training
+) -> None:
+    """`check` is for the release's catalogue: nobody's POST /items may stop all answers."""
+    assert training.vectors is not None
+    boost = {"use": "bridgerec.serving.boosts:Boost", "items": ["i33"], "add": 9.0}
+    shop = {**boost, "items": [], "brands": ["only"]}
+    shelf = recommender.shelf
+    put(recommender, (1, addition(training.vectors[33], item_id="i33", brand="only")))
+    recommender.finishing = Finishing(shelf, {**SERVICE, "rules": [boost, shop]})
+    ask = {"target": "right", "user_id": "u5", "k": 60, "exclude_seen": False}
+    assert ids(recommender.recommend(ask))[0] == "i33"
+    put(recommender, (2, addition(training.vectors[33], item_id="i33")))  # no brand any more
+    put(recommender, (3, addition(training.vectors[40])))
+    found = ids(recommender.recommend(ask))
+    assert found[0] == "i33"
+    assert "new" in found
+
+
+def test_the_requests_of_a_batch_are_asked_together(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    waiting, all_there = [], asyncio.Event()
+
+    async def score(job: Job) -> NDArray[np.float32]:
+        waiting.append(job)
+        if len(waiting) == 3:
+            all_there.set()
+        await asyncio.wait_for(all_there.wait(), 20)
+        return job.model.score(job.histories, job.target)[0]
+
+    live = Live(recommender, Embedder(tmp_path), score=score)
+    asked = [{"target": "right", "user_id": f"u{n}", "k": 3} for n in (4, 5, 6)]
+
+    async def ask() -> list[dict[str, Any]]:
+        async with served(live) as client:
+            answer = await client.post("/recommend_batch", json={"requests": asked})
+            return list(answer.json()["answers"])
+
+    answers = asyncio.run(ask())
+    alone = [recommender.recommend(one) for one in asked]
+    assert [ids(answer) for answer in answers] == [ids(one) for one in alone]
+
+
+def test_accounts_of_one_person_get_the_same_release(
+    recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = {("left", "a"): 7, ("right", "b"): 7}
+    people = replace(recommender.people, account_index=accounts)
+    live = Live(replace(recommender, people=people), Embedder(tmp_path))
+    asked, before = [], live.releases.ask_async
+
+    async def noted(person: str, *rest: Any) -> Any:
+        asked.append(person)
+        return await before(person, *rest)
+
+    monkeypatch.setattr(live.releases, "ask_async", noted)
+    for domain, user in (("left", "a"), ("right", "b"), ("left", "stranger")):
+        request = RecommendRequest(target="right", user_domain=domain, user_id=user)
+        asyncio.run(live.recommend(request, "q"))
+    asyncio.run(live.recommend(RecommendRequest(target="right"), "q"))
+    assert asked == ["u7", "u7", "stranger", "q"]
+
+
+def test_a_persons_events_are_told_in_the_order_of_time(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    store = open_store(str(tmp_path / "state"))
+    live = Live(recommender, Embedder(tmp_path), store)
+    times = recommender.people.packaged(0).times
+    old = Event("e", "u0", "left", "i3", (times[-3] + times[-2]) // 2)
+
+    async def ask() -> dict[str, Any]:
+        await store.add([old])
+        async with served(live) as client:
+            return dict((await client.get("/users/u0")).json())
+
+    told = asyncio.run(ask())["events"]
+    live.close()
+    assert [e["timestamp"] for e in told] == sorted(e["timestamp"] for e in told)
+    assert "live" in {e["source"] for e in told[:-1]}

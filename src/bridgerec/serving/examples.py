@@ -1,6 +1,6 @@
 """An example of every answer, and of every parameter in a path or query, for /openapi.json.
 
-`tests/serving/test_openapi.py` compares their fields with those of real answers.
+`tests/serving/test_guarded_service.py` compares their fields with those of real answers.
 """
 
 from typing import Any
@@ -26,6 +26,7 @@ WHY = {
     ],
     "shared": ["Cycling"],
     "moved": [{"rule": "MMR", "from": 3, "to": 1}],
+    "wish": None,
 }
 RECOMMENDED = {
     "release": "6005abd7a187",

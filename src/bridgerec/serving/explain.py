@@ -72,6 +72,15 @@ def without(histories: Histories, entries: Any) -> Histories:
     return histories.take(np.zeros(len(kept), dtype=np.int64)).where(kept.ravel())
 
 
+def by_wish(why: dict[str, Any], share: float, meaning: float) -> dict[str, Any]:
+    """An explanation where the score is `share` of the taste and the rest a wish, to which the item
+    fits by `meaning` deviations: contributions are to that mixture."""
+    because = [{**b, "contribution": round(share * b["contribution"], 4)} for b in why["because"]]
+    kept = [b for b in because if b["contribution"] > LEAST]
+    words = why["shared"] if kept else []
+    return {**why, "because": kept, "shared": words, "wish": round((1 - share) * meaning, 4)}
+
+
 class Explainer:
     """Names at most `named` history items and `words` shared words per recommended item."""
 
@@ -88,7 +97,7 @@ class Explainer:
         meant: Mapping[int, int] | None = None,
     ) -> list[dict[str, Any]]:
         """One explanation per item of `ranked`, all of them in `target`:
-        `{"because": [...], "shared": [...], "moved": [...]}`.
+        `{"because": [...], "shared": [...], "moved": [...], "wish": None}`.
 
         `because` holds what lifted the item, strongest first, and is empty where nothing of the
         history did.  `stand_ins` are needed for the items that the model does not know; where a
@@ -113,7 +122,7 @@ class Explainer:
                 if move["item"] == item
             ]
             shared = self.shared(item, others)
-            answers.append({"because": because, "shared": shared, "moved": moved})
+            answers.append({"because": because, "shared": shared, "moved": moved, "wish": None})
         return answers
 
     def _added(

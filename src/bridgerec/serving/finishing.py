@@ -22,8 +22,7 @@ class Finishing:
     def __init__(self, shelf: Shelf, service: Mapping[str, Any]) -> None:
         self.shelf = shelf
         self._rules = build_rules(service["rules"])
-        self._pool = int(service["rules_pool"])
-        self._reranker = Reranker(self._rules, shelf.table, self._pool)
+        self._reranker = Reranker(self._rules, shelf.table, int(service["rules_pool"]))
         self._explainer = Explainer(self._reranker.columns)
 
     def wanted(self, k: int, diversity: float) -> int:
@@ -33,7 +32,7 @@ class Finishing:
     def _up_to_date(self) -> None:
         if len(self.shelf.price) != len(self._reranker.columns.price):
             table = self.shelf.table
-            self._reranker = Reranker(self._rules, table, self._pool)
+            self._reranker = self._reranker.over(table)
             self._explainer.columns = table
 
     def rerank(self, ranked: Ranked, past: Past, k: int, diversity: float) -> Ranked:

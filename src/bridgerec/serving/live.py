@@ -162,7 +162,9 @@ class Live:
             # as it would rank: estimates compare that with what chance has shown
             return await self._sound(recommender, request, request_id, None, False)
 
-        given = await self.releases.ask_async(request.user_id or request_id, ask, shadow)
+        given = await self.releases.ask_async(
+            _who(self.recommender, request) or request_id, ask, shadow
+        )
         self._log(given)
         return given.answer
 
@@ -190,10 +192,7 @@ class Live:
     ) -> "Given":
         recommender.check(request.target, request.k, request.history)
         wish, more = await self._said(recommender, request, search)
-        person = None
-        if request.user_id is not None:
-            person = recommender.people.person(request.user_domain, request.user_id)
-        view = await self.look(recommender, person)
+        view = await self.look(recommender, _who(recommender, request))
         question = recommender.ask(request, view, request_id)
         question = replace(question, wish=wish, notes=(*question.notes, *more), chance=chance)
         limit = recommender.service["model_seconds"]
@@ -256,6 +255,13 @@ class Live:
             close = getattr(part, "close", None)
             if close is not None:
                 close()
+
+
+def _who(recommender: Recommender, request: RecommendRequest) -> str | None:
+    """The person who asks: all accounts of one have the same state and the same release."""
+    if request.user_id is None:
+        return None
+    return recommender.people.person(request.user_domain, request.user_id)
 
 
 def _name(recommender: Recommender) -> tuple[str, Path]:

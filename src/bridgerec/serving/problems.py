@@ -2,6 +2,7 @@
 
 import os
 import random
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from bridgerec.errors import BridgeRecError
 from bridgerec.serving.state import StateError
 
+FRAMES = 6  # of a traceback
 OURS = "Value error, "  # pydantic's own words before those of our checks
 BRANCHES = ("str", "constrained-str")
 FIELDS = "See /openapi.json for the fields."
@@ -66,6 +68,12 @@ def request_id(request: Request) -> str:
 
 _ids = random.Random()  # no secret, so no system call for each
 os.register_at_fork(after_in_child=_ids.seed)
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where an error came from, for logs: without its message, which may hold what was sent."""
+    found = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    return [f"{f.filename}:{f.lineno} {f.name}" for f in found]
 
 
 def new_id() -> str:

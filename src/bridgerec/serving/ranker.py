@@ -23,6 +23,7 @@ from bridgerec.runtime import read_json
 from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
+from bridgerec.serving.explain import by_wish
 from bridgerec.serving.finishing import Finishing
 from bridgerec.serving.people import Met, Past, People, history
 from bridgerec.serving.pictures import Pictures
@@ -264,9 +265,7 @@ class Recommender:
             chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved + drawn)
             told: list[Any] = [None] * len(which)
             if request.explain:
-                told = self.finishing.explain(
-                    part.model, part.histories, part.target, chosen, question.past
-                )
+                told = self._explained(question, part, chosen)
             found = zip(places, chosen.items.tolist(), chosen.scores.tolist(), told, strict=True)
             for (rank, _), index, score, why in found:
                 item = self.shelf.show(index)
@@ -325,10 +324,8 @@ class Recommender:
         if added is not None:
             worth = np.concatenate([worth, added.scores(worth)])
         if question.wish is not None:
-            share = question.wish.personal if part.route in ("warm", "cold_start") else 0
-            liked = shelf.cosines(question.wish.vectors[part.target], part.target)
-            taste, meaning = standardised(np.stack([worth, liked]))
-            worth = share * taste + (1 - share) * meaning
+            share, meaning = self._said(question.wish, part)
+            worth = share * standardised(worth[None])[0] + (1 - share) * meaning
         if comparable:
             worth = standardised(worth[None])[0]
         open_ = shelf.fits(choices, request.filters)
@@ -341,6 +338,26 @@ class Recommender:
         best = top_k(worth, open_, self.finishing.wanted(self._length(question), request.diversity))
         ranked = Ranked(choices[best], worth[best].astype(np.float32))
         return self._in_order(question, ranked)
+
+    def _said(self, wish: Wish, part: Part) -> tuple[float, Floats]:
+        """The share of the taste beside a wish, and how near each of the target's items is to the
+        words, with mean 0 and deviation 1."""
+        share = wish.personal if part.route in ("warm", "cold_start") else 0.0
+        near = self.shelf.cosines(wish.vectors[part.target], part.target)
+        return share, standardised(near[None])[0]
+
+    def _explained(self, question: Question, part: Part, chosen: Ranked) -> list[dict[str, Any]]:
+        told = self.finishing.explain(
+            part.model, part.histories, part.target, chosen, question.past
+        )
+        if question.wish is None:
+            return told
+        share, meaning = self._said(question.wish, part)
+        places = self.shelf.places(part.target, chosen.items.tolist())
+        return [
+            by_wish(why, share, float(meaning[place]))
+            for why, place in zip(told, places, strict=True)
+        ]
 
     def _in_order(self, question: Question, ranked: Ranked) -> Ranked:
         k, diversity = self._length(question), question.request.diversity

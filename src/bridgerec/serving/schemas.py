@@ -160,11 +160,13 @@ class SearchRequest(Person):
 
 
 class Explanation(BaseModel):
-    """Why an item: what in the history speaks for it, what it shares, and which rules moved it."""
+    """Why an item: what in the history speaks for it, what it shares, which rules moved it, and how
+    much of its score is the wish."""
 
     because: list[dict[str, Any]] = []
     shared: list[str] = []
     moved: list[dict[str, Any]] = []
+    wish: float | None = Field(None, description="What the words add; without words null.")
 
 
 class Item(BaseModel):
@@ -220,7 +222,7 @@ class SimilarResponse(BaseModel):
 
 class Event(Strict):
     """Something a person did.  `event_id` makes sending it again harmless; left out, a hash of the
-    other fields takes its place, so that a repeat without a `timestamp` of its own is new."""
+    other fields takes its place; without a `timestamp`, too, a repeat in another second is new."""
 
     model_config = _examples(
         {

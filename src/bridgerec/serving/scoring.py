@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridgerec.serving.batching import Job
-from bridgerec.serving.problems import Unavailable
+from bridgerec.serving.problems import Unavailable, frames
 from bridgerec.serving.ranker import Question, Recommender
 from bridgerec.serving.topk import Best
 
@@ -38,8 +38,10 @@ async def answer(
     except TimeoutError:
         why = f"the model took longer than {seconds:g} s"
     except Exception as error:
-        log.exception("request %s: scoring failed", question.request_id)
-        why = f"the model failed ({type(error).__name__})"
+        what = type(error).__name__
+        where = " < ".join(frames(error)[::-1])
+        log.error("request %s: scoring failed, %s at %s", question.request_id, what, where)
+        why = f"the model failed ({what})"
     question = recommender.fallen_back(question, why)
     # in this thread: the other one may still be busy, and counting takes microseconds
     return recommender.finish(question, recommender.score(question))

@@ -24,9 +24,12 @@ function score(value, share) {
     h("span", { class: "bar", "aria-hidden": "true" }, bar));
 }
 
-/** Why: because of what, through which words, moved by which rule. */
-export function reasons({ because = [], shared = [], moved = [] }) {
+/** Why: because of which words, of what in the history, through what, moved by which rule. */
+export function reasons({ because = [], shared = [], moved = [], wish = null }) {
   const lines = [];
+  if (wish !== null) {
+    lines.push(h("p", {}, `${t("by_wish")} `, h("span", { class: "soft", title: t("wish_contribution_note") }, signed(wish))));
+  }
   if (because.length) {
     lines.push(h("p", {}, `${t("because")} `, because.map((cause, place) => [
       place ? t("and") : null,

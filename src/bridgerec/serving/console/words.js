@@ -46,6 +46,7 @@ export const english = {
   in_both: "{n} of these {all} items are in both lists.",
   beside_new: "only here", beside_up: "{n} places higher than beside", beside_down: "{n} places lower than beside",
   add_title: "Add {title} to the history",
+  by_wish: "Your words:", wish_contribution_note: "How well it fits the words, in standard deviations, by their share of the score.",
   because: "Because of", and: " and ", shared: "In common:", moved_by: "Rule {rule} moved it from rank {from} to {to}.",
   moved_by_chance: "Chance moved it from rank {from} to {to}, to learn from.",
   contribution_note: "How much the item would lose without it, in standard deviations of the scores.",
@@ -64,7 +65,7 @@ export const english = {
   person_events: "What is known of {person}", column_when: "When", column_domain: "Domain", column_title: "Item",
   column_kind: "Kind", column_source: "From", source_release: "release", source_live: "live",
   forget: "Forget this person", forgotten: "{person} is forgotten. What the release knew is no longer used either.",
-  forget_sure: "Forget everything about {person}? Recorded events are deleted and the release's own history is never used again. This cannot be undone.",
+  forget_sure: "Forget everything about {person}? Recorded events are deleted and the release's own history is never used again; tables and logs are not touched. This cannot be undone.",
 
   evidence_title: "The evaluation that chose this release", split_target: "People and target", metric: "Metric",
   segment: "Segment", leaderboard: "Leaderboard", name: "Candidate", value: "Value", interval: "Interval",
@@ -145,6 +146,7 @@ export const chinese = {
   in_both: "这 {all} 件中有 {n} 件两边都有。",
   beside_new: "仅此处", beside_up: "比旁边高 {n} 位", beside_down: "比旁边低 {n} 位",
   add_title: "将《{title}》加入历史",
+  by_wish: "您的话：", wish_contribution_note: "与您的话的契合程度（标准差），按其在得分中的比重计算。",
   because: "因为", and: "与", shared: "共同点：", moved_by: "规则 {rule} 将其从第 {from} 位移到第 {to} 位。",
   moved_by_chance: "随机探索将其从第 {from} 位移到第 {to} 位。",
   contribution_note: "若没有它，该物品会失去多少分（以分数的标准差计）。",
@@ -159,7 +161,7 @@ export const chinese = {
   person_events: "关于 {person} 的已知信息", column_when: "时间", column_domain: "领域", column_title: "物品",
   column_kind: "类型", column_source: "来源", source_release: "发布包", source_live: "实时",
   forget: "忘记此人", forgotten: "{person} 已被忘记，发布包中的历史也不再使用。",
-  forget_sure: "忘记 {person} 的一切？已记录的事件会被删除，发布包中的历史也不再使用。此操作无法撤销。",
+  forget_sure: "忘记 {person} 的一切？已记录的事件会被删除，发布包中的历史也不再使用；数据表和日志不受影响。此操作无法撤销。",
 
   evidence_title: "选出此发布的评测", split_target: "人群与目标", metric: "指标",
   segment: "分组", leaderboard: "排行榜", name: "候选", value: "数值", interval: "区间",

@@ -2,7 +2,6 @@
 
 import sys
 import time
-import traceback
 from typing import Any, BinaryIO
 
 import orjson
@@ -12,9 +11,9 @@ from bridgerec.serving.guard.answers import state
 from bridgerec.serving.guard.metrics import Metrics
 from bridgerec.serving.guard.paths import HEALTH, METRICS, route
 from bridgerec.serving.lines import Lines
+from bridgerec.serving.problems import frames
 
 WAITING = 10_000  # lines; a reader that is slower than this loses lines, not requests
-FRAMES = 6
 
 
 class RequestLog:
@@ -36,11 +35,8 @@ class RequestLog:
 
     def failure(self, request_id: str, error: Exception) -> None:
         """A defect: its type and where, not its message, which may hold what was sent."""
-        frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
-        where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
-        what = type(error).__name__
         line = {"time": round(time.time(), 3), "request_id": request_id}
-        self.write({**line, "failure": what, "where": where})
+        self.write({**line, "failure": type(error).__name__, "where": frames(error)})
 
     def flush(self, seconds: float = 2) -> None:
         """Wait until everything queued is written, at most `seconds`."""

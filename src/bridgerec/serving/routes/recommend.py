@@ -1,5 +1,6 @@
 """Recommendations: one, many, by likeness, by words."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -42,10 +43,8 @@ def router(live: Callable[[], Live]) -> APIRouter:
         if len(body.requests) > limit:
             raise ConfigError(f"{len(body.requests)} requests are more than the {limit} of a batch")
         own = request_id(request)
-        answers = []
-        for number, one in enumerate(body.requests, start=1):
-            answers.append(await _one(found, request, one, f"{own}-{number}"))
-        return answer({"answers": answers})
+        asked = [_one(found, request, one, f"{own}-{n}") for n, one in enumerate(body.requests, 1)]
+        return answer({"answers": await asyncio.gather(*asked)})
 
     @routes.post("/similar", response_model=SimilarResponse, responses=MISSING)
     async def similar(request: Request, body: SimilarRequest) -> Response:

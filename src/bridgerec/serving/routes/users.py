@@ -54,6 +54,8 @@ def router(live: Callable[[], Live]) -> APIRouter:
         stored = zip(*people.packaged(row), strict=True)
         events = [_event(recommender, *met, timed) for met in stored]
         events += [_live(recommender, event) for event in view.events]
+        if timed:
+            events.sort(key=lambda event: event["timestamp"])  # equal times stay in order
         limit = recommender.service["max_history"]
         return answer(
             {
