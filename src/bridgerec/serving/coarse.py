@@ -158,7 +158,7 @@ class Coarse:
         led = found.scores[places, rows] == found.maxima[group, rows]
         found.scores[places, rows] = OUT
         group, rows = group[led], rows[led]
-        found.maxima[group, rows] = found.scores[_members(group, found.chunk), rows[:, None]].max(1)
+        found.maxima[group, rows] = _of_groups(found, group, rows).max(1)
 
     def kth(self, found: Found, k: int, batch: int) -> NDArray[np.int32]:
         """A score that at least k items of each row reach: the k-th largest of the maxima; `OUT`
@@ -179,12 +179,8 @@ class Coarse:
         many = np.count_nonzero(groups, axis=0) > most
         groups &= ~many
         group, row = np.nonzero(groups)
-        size = found.chunk // GROUP
-        number, within = np.divmod(group, size)
-        parts = found.scores.reshape(-1, GROUP, size, found.scores.shape[1])
-        hit, member = np.nonzero(parts[number, :, within, row] >= bound[row][:, None])
-        place = number[hit] * found.chunk + within[hit] + size * member
-        return Reached(row[hit], place, many)
+        hit, member = np.nonzero(_of_groups(found, group, row) >= bound[row][:, None])
+        return Reached(row[hit], _places(group[hit], member, found.chunk), many)
 
     def __enter__(self) -> "Coarse":
         self._lock.acquire()
@@ -221,12 +217,21 @@ def _parts(rows: Floats) -> Iterator[Floats]:
     return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
 
 
-def _members(group: Ints, chunk: int) -> Ints:
-    """The places of a group's items, (len(group), GROUP)."""
+def _of_groups(found: Found, group: Ints, row: Ints) -> NDArray[np.int32]:
+    """The scores of each group's items in a row of its own, (len(group), GROUP)."""
+    groups = found.chunk // GROUP
+    number, within = np.divmod(group, groups)
+    # a slice in the middle: four times as fast as an index for every item
+    scores: NDArray[np.int32] = found.scores.reshape(-1, GROUP, groups, found.scores.shape[1])
+    return scores[number, :, within, row]
+
+
+def _places(group: Ints, member: Ints, chunk: int) -> Ints:
+    """Where the `member`th items of groups are."""
     groups = chunk // GROUP
     number, within = np.divmod(group, groups)
-    first: Ints = number * chunk + within
-    return first[:, None] + groups * np.arange(GROUP)
+    places: Ints = number * chunk + within + groups * member
+    return places
 
 
 def _lengths(rows: NDArray[np.floating[Any]]) -> Exact:

@@ -32,8 +32,9 @@ class Finishing:
     def _up_to_date(self) -> None:
         if len(self.shelf.price) != len(self._reranker.columns.price):
             table = self.shelf.table
-            self._reranker = self._reranker.over(table)
-            self._explainer.columns = table
+            # rules are not checked again: what somebody changes while the service runs must not
+            # make its answers fail
+            self._reranker.columns = self._explainer.columns = table
 
     def rerank(self, ranked: Ranked, past: Past, k: int, diversity: float) -> Ranked:
         """At most k items of a target's best ones, in the order of the rules."""

@@ -37,7 +37,7 @@ class Met(NamedTuple):
     times: list[int]
     kinds: list[int]
 
-    def add(self, item: int, time: int, kind: int = -1) -> None:
+    def add(self, item: int, time: int, kind: int) -> None:
         self.items.append(item)
         self.times.append(time)
         self.kinds.append(kind)

@@ -66,14 +66,14 @@ def request_id(request: Request) -> str:
     return known if isinstance(known, str) else new_id()
 
 
-_ids = random.Random()  # no secret, so no system call for each
-os.register_at_fork(after_in_child=_ids.seed)
-
-
 def frames(error: BaseException) -> list[str]:
     """Where an error came from, for logs: without its message, which may hold what was sent."""
     found = traceback.extract_tb(error.__traceback__)[-FRAMES:]
     return [f"{f.filename}:{f.lineno} {f.name}" for f in found]
+
+
+_ids = random.Random()  # no secret, so no system call for each
+os.register_at_fork(after_in_child=_ids.seed)
 
 
 def new_id() -> str:

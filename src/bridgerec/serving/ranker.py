@@ -251,13 +251,17 @@ class Recommender:
         """The answer from each target's scores of its catalogue items, (items of the target,), or
         from its short list."""
         request, parts, notes = question.request, question.parts, [*question.notes]
-        lists = [self._rank(question, p, scores[p.target], len(parts) > 1) for p in parts]
+        meant = [self._meant(question.wish, part) for part in parts]
+        lists = [
+            self._rank(question, part, scores[part.target], words, len(parts) > 1)
+            for part, words in zip(parts, meant, strict=True)
+        ]
         order = merge(lists, self._length(question))
         if len(order) < request.k:
             notes.append(f"only {len(order)} items are left after exclusions")
         order, chances, drawn = self._drawn(question, lists, order)
         items = []
-        for number, (part, ranked) in enumerate(zip(parts, lists, strict=True)):
+        for number, (part, ranked, words) in enumerate(zip(parts, lists, meant, strict=True)):
             places = [(rank, i) for rank, (n, i) in enumerate(order[: request.k]) if n == number]
             if not places:
                 continue
@@ -265,7 +269,7 @@ class Recommender:
             chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved + drawn)
             told: list[Any] = [None] * len(which)
             if request.explain:
-                told = self._explained(question, part, chosen)
+                told = self._explained(question, part, chosen, words)
             found = zip(places, chosen.items.tolist(), chosen.scores.tolist(), told, strict=True)
             for (rank, _), index, score, why in found:
                 item = self.shelf.show(index)
@@ -311,10 +315,15 @@ class Recommender:
         return [order[rank] for rank in ranks.tolist()], propensity.tolist(), moved
 
     def _rank(
-        self, question: Question, part: Part, scores: Floats | Best, comparable: bool
+        self,
+        question: Question,
+        part: Part,
+        scores: Floats | Best,
+        words: tuple[float, Floats] | None,
+        comparable: bool,
     ) -> Ranked:
-        """The best items of one target after wish, filters and rules; `comparable` scores are
-        in standard deviations."""
+        """The best items of one target after wish (`words`, as `_meant` tells), filters and rules;
+        `comparable` scores are in standard deviations."""
         request, shelf = question.request, self.shelf
         if isinstance(scores, Best):
             items = shelf.items_at(part.target, scores.places)
@@ -323,8 +332,8 @@ class Recommender:
         worth: Floats = scores
         if added is not None:
             worth = np.concatenate([worth, added.scores(worth)])
-        if question.wish is not None:
-            share, meaning = self._said(question.wish, part)
+        if words is not None:
+            share, meaning = words
             worth = share * standardised(worth[None])[0] + (1 - share) * meaning
         if comparable:
             worth = standardised(worth[None])[0]
@@ -339,25 +348,27 @@ class Recommender:
         ranked = Ranked(choices[best], worth[best].astype(np.float32))
         return self._in_order(question, ranked)
 
-    def _said(self, wish: Wish, part: Part) -> tuple[float, Floats]:
+    def _meant(self, wish: Wish | None, part: Part) -> tuple[float, Floats] | None:
         """The share of the taste beside a wish, and how near each of the target's items is to the
-        words, with mean 0 and deviation 1."""
+        words, with mean 0 and deviation 1; None without a wish."""
+        if wish is None:
+            return None
         share = wish.personal if part.route in ("warm", "cold_start") else 0.0
         near = self.shelf.cosines(wish.vectors[part.target], part.target)
         return share, standardised(near[None])[0]
 
-    def _explained(self, question: Question, part: Part, chosen: Ranked) -> list[dict[str, Any]]:
+    def _explained(
+        self, question: Question, part: Part, chosen: Ranked, words: tuple[float, Floats] | None
+    ) -> list[dict[str, Any]]:
         told = self.finishing.explain(
             part.model, part.histories, part.target, chosen, question.past
         )
-        if question.wish is None:
+        if words is None:
             return told
-        share, meaning = self._said(question.wish, part)
+        share, meaning = words
         places = self.shelf.places(part.target, chosen.items.tolist())
-        return [
-            by_wish(why, share, float(meaning[place]))
-            for why, place in zip(told, places, strict=True)
-        ]
+        fits = meaning[places].tolist()
+        return [by_wish(why, share, fit) for why, fit in zip(told, fits, strict=True)]
 
     def _in_order(self, question: Question, ranked: Ranked) -> Ranked:
         k, diversity = self._length(question), question.request.diversity

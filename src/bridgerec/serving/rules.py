@@ -15,7 +15,6 @@ fall; so each rule builds on what the one before wanted, whatever kinds they are
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -107,13 +106,6 @@ class Reranker:
         self.rules, self.columns, self.pool = tuple(rules), columns, pool
         for rule in self.rules:
             rule.check(columns)
-
-    def over(self, columns: Columns) -> "Reranker":
-        """The same over a catalogue that has changed since.  No rule is checked again: an item
-        that somebody changes while the service runs must not make its answers fail."""
-        found = copy(self)
-        found.columns = columns
-        return found
 
     def wanted(self, k: int, diversity: float = 0.0) -> int:
         """How many of the model's best items an answer of length k needs."""
