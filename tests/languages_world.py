@@ -78,7 +78,7 @@ def judged(told: bool = False, **models: Any) -> tuple[dict[str, Any], pl.DataFr
     cases = asked(training)
     use = {"use": "bridgerec.models.popularity:Popularity"}
     made = small_params(candidates=list(models), models=dict.fromkeys(models, use),
-                        targets=["right"])  # fmt: skip
+                        targets=["right"], split={"protocols": ["temporal"]})  # fmt: skip
     params = Params.model_validate(made)
     languages = Languages.of(training.catalogue)
     judge = Judge(cases, training, training.catalogue, languages, params)

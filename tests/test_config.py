@@ -53,6 +53,13 @@ def test_contradictions_are_refused(tmp_path: Path, changes: dict[str, Any], mes
     assert message in refused(tmp_path, **changes)
 
 
+def test_an_address_with_a_password_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    found = refused(tmp_path, service={"state": "redis://:hunter2@store.example.org/0"})
+    assert "service.state" in found
+    assert "BRIDGEREC_STATE" in found
+    assert "hunter2" not in found
+
+
 def test_a_file_that_is_not_utf8_is_a_config_error(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes("# Bücher\nseed: 1\n".encode("latin-1"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -406,6 +407,16 @@ class Service(Strict):
     state: str | None = None
     keys: str = "keys.json"  # the file of API keys in the workspace; absent: an open service
     guard: Guard = Guard()
+
+    @field_validator("state")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).password:
+            raise ValueError(
+                "the address holds a password, which every reader of the release would see: leave "
+                "it out here and give the whole address as the environment's BRIDGEREC_STATE"
+            )
+        return value
 
 
 class Monitoring(Strict):

@@ -13,10 +13,10 @@ NAMES = ("popularity", "good", "better")
 COLD = "cold_start-left-50"
 
 
-def params() -> Params:
+def params(**changes: object) -> Params:
     models = dict.fromkeys(NAMES, MODELS)
-    changes = small_params(candidates=list(NAMES), models=models, targets=["left"])
-    return Params.model_validate(changes)
+    usual = {"candidates": list(NAMES), "models": models, "targets": ["left"]}
+    return Params.model_validate(small_params(**usual | changes))
 
 
 def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.DataFrame]:
@@ -31,7 +31,10 @@ def world(values: dict[str, float], cold: dict[str, float]) -> tuple[dict, pl.Da
             COLD: {c: cell(v) for c, v in cold.items()},
         },
         "test": {},
-        "info": {"people": {"validation": {s: {"left": {}} for s in ("temporal", COLD)}}},
+        "info": {
+            "splits": {"temporal": {}, COLD: {"hidden_people": 600}},
+            "people": {"validation": {s: {"left": {}} for s in ("temporal", COLD)}},
+        },
     }
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.01, 300)
@@ -85,13 +88,48 @@ def test_cold_start_people_get_the_baseline_when_nothing_beats_it() -> None:
     assert "better passed over" in found.reasons[2]
 
 
-def test_the_winner_answers_cold_start_people_when_that_was_not_evaluated() -> None:
+def test_the_winner_answers_cold_start_people_when_that_is_not_asked_for() -> None:
+    values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
+    metrics, people = without_cold_start(*world(values, values))
+    found = decide(metrics, people, params(split={"protocols": ["temporal"]}))
+    assert found.routes["cold_start"] == "better"
+    assert found.reasons[-1] == "cold_start: not in split.protocols; better answers there too"
+
+
+def test_the_winner_answers_cold_start_people_when_nobody_overlaps() -> None:
+    values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
+    metrics, people = without_cold_start(*world(values, values))
+    metrics["info"]["splits"][COLD]["hidden_people"] = 1  # who is asked in test
+    found = decide(metrics, people, params())
+    assert found.routes["cold_start"] == "better"
+    assert found.reasons[-1] == "cold_start: nobody could be asked; better answers there too"
+
+
+@pytest.mark.parametrize("damage", ["metrics", "the split", "a target"])
+def test_a_protocol_that_params_ask_for_and_the_evaluation_lacks_refuses(damage: str) -> None:
     values = {"popularity": 0.1, "good": 0.2, "better": 0.3}
     metrics, people = world(values, values)
-    del metrics["validation"]["cold_start-left-50"]
-    found = decide(metrics, people.filter(pl.col("split") == "temporal"), params())
-    assert found.routes["cold_start"] == "better"
-    assert "not evaluated" in found.reasons[-1]
+    asked = params()
+    if damage == "a target":
+        asked = params(targets=["left", "right"])
+        metrics["validation"]["temporal"] = {
+            c: {"left": found["left"], "right": found["left"]}
+            for c, found in metrics["validation"]["temporal"].items()
+        }
+        metrics["info"]["people"]["validation"]["temporal"]["right"] = {}
+    else:
+        metrics, people = without_cold_start(metrics, people)
+    if damage == "the split":
+        del metrics["info"]["splits"][COLD]
+    found = decide(metrics, people, asked)
+    assert found.winner is None
+    lacking = "cold_start-right-50/right" if damage == "a target" else "cold_start-left-50/left"
+    assert f"refused: ndcg@10 of good on {lacking}/all (validation) is missing" in found.reasons
+
+
+def without_cold_start(metrics: dict, people: pl.DataFrame) -> tuple[dict, pl.DataFrame]:
+    del metrics["validation"][COLD]
+    return metrics, people.filter(pl.col("split") == "temporal")
 
 
 def test_nothing_better_than_the_baseline_refuses() -> None:

@@ -22,6 +22,7 @@ NAMES = ("popularity", "good", "better")
 def params(**guards: Any) -> Params:
     models = dict.fromkeys(NAMES, MODELS)
     changes = {"candidates": list(NAMES), "models": models, "targets": ["left"]}
+    changes["split"] = {"protocols": ["temporal"]}
     return Params.model_validate(small_params(**changes, gate={"guards": guards}))
 
 

@@ -10,6 +10,7 @@ from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError, BridgeRecError, ConfigError
 from bridgerec.registry.compare import compare
 from bridgerec.registry.contents import content_md5
+from bridgerec.registry.dossier import write_dossier
 from bridgerec.registry.store import Release, Store
 from bridgerec.registry.verify import Check, verify
 from bridgerec.runtime import read_json, write_json
@@ -70,6 +71,18 @@ def test_the_first_thing_that_differs_is_named(
     path.unlink()  # it may be a link into DVC's cache
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert bad(verify(copy, release.id)).startswith(named)
+
+
+def test_a_webhook_is_neither_quoted_nor_part_of_the_release(copy: Workspace) -> None:
+    """Its address is a secret, and every reader may ask for the dossier."""
+    path = copy.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    before = write_dossier(copy)
+    params["monitoring"] = {"webhook": "https://hooks.example.org/secret"}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    found = write_dossier(Workspace.open(copy.root))
+    assert "secret" not in str(found)
+    assert found == before
 
 
 def test_a_changed_dossier_differs(copy: Workspace, release: Release) -> None:

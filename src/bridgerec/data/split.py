@@ -177,6 +177,7 @@ def cold_start(
     pairs: Pairs,
     catalogue: Catalogue,
     params: Params,
+    name: str,
     target: str,
     fraction: float,
 ) -> Assignment:
@@ -199,7 +200,6 @@ def cold_start(
     part = np.where(inside, asked[user], 0).astype(np.int8)
     fit = k_core(user, item, part == 0, params.prepare.k_core)
     info = {"protocol": "cold_start", "fraction": fraction, "hidden_people": len(hidden)}
-    name = f"cold_start-{target}-{round(fraction * 100)}"
     kind = None if base.kind is None else base.kind[rows]
     return Assignment(name, (target,), rows, part, base.weight[rows], fit, info, kind)
 
@@ -207,15 +207,22 @@ def cold_start(
 def assign(events: Events, pairs: Pairs, catalogue: Catalogue, params: Params) -> list[Assignment]:
     """All splits that `params.split` asks for."""
     makers = {"temporal": temporal, "leave_last": leave_last}
-    protocols = params.split.protocols
-    whole = [makers[p](events, pairs, params) for p in makers if p in protocols]
-    if "cold_start" not in protocols:
+    whole = [makers[p](events, pairs, params) for p in makers if p in params.split.protocols]
+    named = cold_start_splits(params)
+    if not named:
         return whole
     base = whole[0] if whole else leave_last(events, pairs, params)
-    return whole + [
-        cold_start(base, pairs, catalogue, params, target, fraction)
+    return whole + [cold_start(base, pairs, catalogue, params, *one) for one in named]
+
+
+def cold_start_splits(params: Params) -> list[tuple[str, str, float]]:
+    """Name, target and fraction of each cold-start split that `params.split` asks for; a domain
+    alone has none."""
+    if "cold_start" not in params.split.protocols or len(params.data.domains) < 2:
+        return []
+    return [
+        (f"cold_start-{target}-{round(fraction * 100)}", target, fraction)
         for target in params.target_domains
-        if len(catalogue.domains) > 1
         for fraction in params.split.cold_start_fractions
     ]
 

@@ -11,9 +11,12 @@ from bridgerec.config import Workspace
 from bridgerec.runtime import file_hash, read_json
 
 LIBRARIES = (
-    "bridgerec", "bentoml", "numpy", "polars", "pydantic", "safetensors", "scipy", "torch",
-    "transformers",
+    "bridgerec", "bentoml", "dvc", "evidently", "faiss-cpu", "great-expectations", "numpy",
+    "polars", "prefect", "pydantic", "safetensors", "scipy", "torch", "transformers",
 )  # fmt: skip
+# of params.yaml: they do not decide what a release is, and the dossier is shown to every reader
+# while a webhook's address is a secret
+NOT_QUOTED = {"monitoring", "tune"}
 
 
 def data_hash(workspace: Workspace) -> str:
@@ -60,7 +63,7 @@ def write_dossier(workspace: Workspace) -> dict[str, Any]:
         "data_hash": data_hash(workspace),
         "split_hashes": {name: info["hash"] for name, info in splits.items()},
         "dvc_lock_hash": lock_hash(workspace),
-        "params": workspace.params.model_dump(mode="json"),
+        "params": workspace.params.model_dump(mode="json", exclude=NOT_QUOTED),
         "test_metrics": headline,
         "decision": decision,
         "encoder": encoder,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bridgerec.config import Params, Workspace
 from bridgerec.data.dataset import Catalogue, Split
+from bridgerec.data.split import cold_start_splits
 from bridgerec.data.stored import read_stored
 from bridgerec.data.vectors import read_images, read_vectors
 from bridgerec.errors import ArtifactError, GateRefused
@@ -52,14 +53,15 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
     """For each route take the best candidate on validation that beats the baseline.
 
     The warm route is judged on `gate.protocol`, by people with a history in the target, and has
-    to find a candidate, or nothing is released; the cold-start route is judged on the protocol
-    of that name, where it was evaluated, and falls back on the baseline.  The value is the mean
-    of `gate.metric` over targets; to beat means that the paired bootstrap interval lies above
-    zero.  Who fails a guard (`gate.guards`) is passed over.
+    to find a candidate, or nothing is released.  The cold-start route is judged on the protocol
+    of that name and falls back on the baseline; only where `split.protocols` does not name it, or
+    nobody could be asked, is it not judged, and the warm route's candidate answers.  The value is
+    the mean of `gate.metric` over targets; to beat means that the paired bootstrap interval lies
+    above zero.  Who fails a guard (`gate.guards`) is passed over.
     """
     gate = params.gate
     protocols = {"warm": gate.protocol}
-    if any(split.startswith("cold_start-") for split in metrics.get("validation", {})):
+    if _cases(metrics, "cold_start", params):
         protocols["cold_start"] = "cold_start"
     values, missing = {}, guards.absent_languages(metrics, params)
     for route, protocol in protocols.items():
@@ -84,7 +86,8 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
             routes = {}
         elif "cold_start" not in routes:
             routes["cold_start"] = routes["warm"]
-            reasons.append(f"cold_start: was not evaluated; {routes['warm']} answers there too")
+            why = "nobody could be asked" if cold_start_splits(params) else "not in split.protocols"
+            reasons.append(f"cold_start: {why}; {routes['warm']} answers there too")
     return Decision(
         winner=routes.get("warm"),
         released=bool(routes),
@@ -100,23 +103,11 @@ def decide(metrics: dict[str, Any], per_user: pl.DataFrame, params: Params) -> D
 def _values(metrics: dict[str, Any], protocol: str, params: Params) -> tuple[Values, list[str]]:
     """Validation values per candidate and case, and what is missing or not finite."""
     metric, segment = params.gate.metric, _segment(protocol)
-    splits = {
-        split: found
-        for split, found in metrics.get("validation", {}).items()
-        if split.split("-")[0] == protocol
-    }
-    cases = {
-        (split, target)
-        for split, found in splits.items()
-        for targets in found.values()
-        for target in targets
-    }
-    if protocol != "cold_start":
-        cases |= {(protocol, target) for target in params.target_domains}
+    splits = metrics.get("validation", {})
     values: Values = {candidate: {} for candidate in params.competitors}
     missing = []
     for candidate in params.competitors:
-        for split, target in sorted(cases):
+        for split, target in _cases(metrics, protocol, params):
             found = splits.get(split, {}).get(candidate, {}).get(target, {})
             value = found.get(segment, {}).get(metric, {}).get("value")
             if value is None or not math.isfinite(value):
@@ -127,6 +118,19 @@ def _values(metrics: dict[str, Any], protocol: str, params: Params) -> tuple[Val
             else:
                 values[candidate][f"{split}/{target}"] = value
     return values, missing
+
+
+def _cases(metrics: dict[str, Any], protocol: str, params: Params) -> list[tuple[str, str]]:
+    """Split and target of all that params.yaml asks for in a protocol, whether or not `metrics` has
+    it; but for cold-start splits of which prepare says that nobody is asked in validation."""
+    if protocol != "cold_start":
+        return [(protocol, target) for target in params.target_domains]
+    described = metrics["info"].get("splits", {})
+    return [
+        (name, target)
+        for name, target, _ in cold_start_splits(params)
+        if name not in described or described[name]["hidden_people"] >= 2
+    ]
 
 
 def _segment(protocol: str) -> str:
