@@ -14,6 +14,8 @@ KNOWN_SHA256 = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     ),
 }
+# safetensors, settings and tokenizers (sentencepiece's end in .model); never a pickle
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 def key_of(config: Encoder | ImageEncoder) -> str:
@@ -40,7 +42,7 @@ def locate(config: Encoder | ImageEncoder, root: Path = Path()) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ConfigError(
             f"{key}: {name!r} is neither a folder nor reachable on the hub ({error})."
