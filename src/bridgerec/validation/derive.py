@@ -14,8 +14,8 @@ from bridgerec.data.readers import (
     typed_interactions,
 )
 from bridgerec.data.readers.convert import number
-from bridgerec.validation.encoding import mojibake
 from bridgerec.validation.finding import Finding
+from bridgerec.validation.mojibake import mojibake
 
 # what an expectation may name
 COLUMNS = {
