@@ -64,7 +64,13 @@ def test_misread_text_is_found(text: str, encoding: str) -> None:
 @pytest.mark.parametrize("read_as", ["latin-1", "cp1252"])
 @pytest.mark.parametrize(
     ("text", "encoding"),
-    [("中文", "gbk"), ("红茶入门", "gbk"), ("茶文化", "big5"), ("Война", "cp1251"), ("홍차", "euc-kr")],
+    [
+        ("中文", "gbk"),
+        ("红茶入门", "gbk"),
+        ("茶文化", "big5"),
+        ("Война", "cp1251"),
+        ("홍차", "euc-kr"),
+    ],
 )
 def test_other_encodings_are_found(text: str, encoding: str, read_as: str) -> None:
     broken = text.encode(encoding).decode(read_as)
