@@ -13,7 +13,7 @@ GENUINE = (
     # capitals that begin a character of UTF-8, with what may follow a word
     "SÃO PAULO", "IRMÃ", "“IRMÃ”", "IRMû", "«\u00a0IRMÃ\u00a0»", "MAÇî", "IRMÃ\u00a0DULCE", "LÃ",
     "AMANHÃ… HOJE", "CÂLIN D’ÎLE", "CÔTÉ™", "OÙ EST…", "«\u00a0VOILÀ\u00a0»", "SMÅ’S", "«Å»",
-    "PERÚ®", "RÜYÂ’", "HÂLÂ", "GERÄ\u00adTE", "TÀI LIỆU TOÁN", "ĐÃ QUÊN", "COSÌ…", "È “COSÌ”", "ŞÎR",
+    "PERÚ®", "RÜYÂ’", "HÂLÂ", "GERÄ\u00adTE", "TÀI LIỆU TOÁN", "ĐÃ QUÊN", "COSÌ…", "È “COSÌ”",
     # small letters that do, before a no-break space, quotes, or letters of Windows-1252
     "«\u00a0café\u00a0»", "Ty víš…", "Nôž\u00a0»", "fiancé—“I", "Tomáš”…", "bœuf à l’œil",
     # signs that are letters elsewhere; letters in a row
@@ -25,7 +25,8 @@ BROKEN = (
     "Le cafÃ© de l’hÃ´tel", "CafÃ© 中文", "dÃ©jÃ  vu", "voilÃ tout, voilÃ ", "Ã  la carte", "Ã–l",
     "SEÃ‘OR", "CÃ”TÃ‰", "DRÃ”LE", "LÃ\u00addia", "MarÃ\u00ada", "Å’uvre", "CÅ’UR", "Å»ycie",
     "20 Â°C", "NESCAFEÂ® Gold", "helloÂ  world", "10 Ã— 15 cm", "itâ€™s “fine”", "Î±-lipoic",
-    "ðŸ˜€ fun", "nhÆ°", "BucureÈ™ti", "SÄ°YAH", "lost \ufffd", "茶 è\u008c¶", "èŒ¶ – 茶", "é«˜é»‘ “Tee”",
+    "ðŸ˜€ fun", "nhÆ°", "BucureÈ™ti", "SÄ°YAH", "lost \ufffd", "茶 è\u008c¶", "èŒ¶ – 茶",
+    "é«˜é»‘ “Tee”",
 )  # fmt: skip
 
 
