@@ -94,7 +94,7 @@ def _unusable(workspace: Workspace, name: str, kind: str, error: TableProblem, n
     shown: list[dict[str, Any]] = []
     if error.check == "undecodable":
         count, total, shown = undecodable_lines(error.path, n)
-    elif error.check == "missing_columns":  # every row lacks them
+    elif error.check in ("missing_columns", "mistyped_columns"):  # every row is concerned
         frame = scan_table(error.path)
         with suppress(TableProblem):  # its head was text, the rest is none
             rows = collect(frame.head(n), error.path).with_row_index("row", 1)
