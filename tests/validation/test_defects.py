@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -109,7 +110,19 @@ DEFECTS: dict[str, tuple[str, Edit, str, int]] = {
     "missing_columns": ("interactions", lambda f: f.rename({"item_id": "what"}), "critical", 300),
     "constant_times": ("interactions", number("timestamp", 1_600_000_000, 300), "critical", 300),
     "empty_titles": ("items", text("title", "", 2), "warning", 2),
-    "constant_text": ("items", text("title", "same", 30), "critical", 0),
+    "constant_text": ("items", text("title", "same", 30), "critical", 30),
+    "empty_text": (
+        "items",
+        lambda f: f.with_columns(pl.lit(" ").alias("description"), pl.lit(None).alias("brand")),
+        "warning",
+        30,
+    ),
+    "constant_columns": (
+        "items",
+        lambda f: f.with_columns(pl.lit("N/A").alias("category")),
+        "warning",
+        30,
+    ),
     "mojibake": ("items", text("title", "CafÃ© crÃ¨me", 2), "warning", 2),
     "catalogue_duplicates": ("items", lambda f: pl.concat([f, f.head(3)]), "critical", 6),
 }
@@ -144,10 +157,8 @@ def test_a_defect_is_named_counted_shown_and_given_a_remedy(place: Workspace, ch
     finding = found[check]
     assert finding["severity"] == severity
     assert finding["remedy"]
-    if count:
-        assert finding["count"] == count
-    if check not in ("constant_text", "tiny_overlap"):
-        assert finding["examples"]
+    assert finding["count"] == count
+    assert finding["examples"]
     summary = (place.reports / "validation" / "summary.md").read_text()
     assert finding["message"] in summary
 
@@ -167,6 +178,39 @@ def test_missing_and_mistyped_columns_are_critical(
         validate(place)
     verdict = read_json(place.reports / "validation" / "verdict.json")
     assert not verdict["passed"]
+
+
+def test_few_shared_people_are_shown_with_those_of_each_side(place: Workspace) -> None:
+    edit(place, *DEFECTS["tiny_overlap"][:2])
+    shown: Any = verdict_of(place)["tiny_overlap"]["examples"]
+    found = [(row["found in"], row["user_id"]) for row in shown]
+    both = [("left and right", user) for user in ("u10", "u11", "u12")]
+    assert found[:4] == [*both, ("left", "other-u00")]
+    assert found[8:] == [("right", f"u{number}") for number in range(13, 18)]
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "check"),
+    [
+        ([None] * 30, None),  # CSV and null: there are none
+        (["same"] * 10 + [None] * 20, None),  # a few items share a text
+        (["same"] * 29 + ["other"], None),
+        (["same"] * 16 + [None] * 14, "constant_columns"),
+        (["", " "] * 10 + [None] * 10, "empty_text"),
+    ],
+)
+def test_texts_that_say_nothing(
+    place: Workspace, descriptions: list[str | None], check: str | None
+) -> None:
+    path = place.root / "data" / "left" / "items.csv"
+    items = pl.read_csv(path).with_columns(pl.Series("description", descriptions))
+    items.write_csv(path, quote_style="non_numeric")
+    found = verdict_of(place)
+    assert set(found) == ({check} if check else set())
+    if check:
+        assert found[check]["severity"] == "warning"
+        assert "description" in str(found[check]["message"])
+        assert found[check]["count"] == sum(d is not None for d in descriptions)
 
 
 def test_many_unknown_items_are_critical(place: Workspace) -> None:

@@ -78,23 +78,27 @@ def check_overlap(
     people = {name: _people(name, rows, identities) for name, rows in tables.items()}
     config = params.validation
     for one, two in combinations(people, 2):
-        shared = people[one].join(people[two], on="user_id", how="semi").height
+        both = people[one].join(people[two], on="user_id", how="semi")
         smaller = min(people[one].height, people[two].height)
-        remedy = (
+        if both.height >= max(config.min_overlapping_users, config.min_overlap_share * smaller, 1):
+            continue
+        groups = {f"{one} and {two}": both}
+        groups |= {name: people[name].join(both, on="user_id", how="anti") for name in (one, two)}
+        what = "people" if both.height else "person, so nothing can be carried over"
+        yield Finding(
+            f"{one}+{two}", "interactions",
+            "tiny_overlap" if both.height else "no_overlap",
+            "warning" if both.height else "critical",
+            f"the two domains share {'very few' if both.height else 'no'} {what}",
             "Check that both tables name people by the same ids (types, prefixes, swapped "
-            "columns), or give a mapping table as data.identities"
-        )
-        if shared == 0:
-            yield Finding(
-                f"{one}+{two}", "interactions", "no_overlap", "critical",
-                "the two domains share no person, so nothing can be carried over", remedy,
-                0, smaller, people[one].head(2).to_dicts() + people[two].head(2).to_dicts(),
-            )  # fmt: skip
-        elif shared < config.min_overlapping_users or shared < config.min_overlap_share * smaller:
-            yield Finding(
-                f"{one}+{two}", "interactions", "tiny_overlap", "warning",
-                "the two domains share very few people", remedy, shared, smaller, [],
-            )  # fmt: skip
+            "columns), or give a mapping table as data.identities",
+            both.height, smaller,
+            [
+                {"found in": where, "user_id": user}
+                for where, found in groups.items()
+                for user in found["user_id"].sort().head(config.examples)
+            ],
+        )  # fmt: skip
 
 
 def _people(name: str, rows: pl.DataFrame, identities: pl.DataFrame | None) -> pl.DataFrame:

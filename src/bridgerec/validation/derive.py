@@ -10,12 +10,13 @@ from bridgerec.data.readers import (
     collect,
     raw_interactions,
     raw_items,
-    read_items,
     typed_interactions,
+    typed_items,
 )
 from bridgerec.data.readers.convert import number
 from bridgerec.validation.finding import Finding
 from bridgerec.validation.mojibake import mojibake
+from bridgerec.validation.texts import check_texts
 
 # what an expectation may name
 COLUMNS = {
@@ -88,13 +89,15 @@ def _mistyped(
 def items(
     workspace: Workspace, name: str, domain: Domain, n: int
 ) -> tuple[pl.DataFrame, list[Finding]]:
-    """Catalogue columns (a blank title is null) plus `text` (all texts joined) and `mojibake`;
-    and a finding about prices that are none."""
-    frame, found = read_items(workspace, name, domain), []
-    raw = raw_items(workspace, name, domain)
-    if "price" in raw.collect_schema().names():
-        prices = collect(raw.select("item_id", "price"), workspace.table(domain.items))
-        found = _mistyped(name, "price", prices, frame, n)
+    """Catalogue columns ("" where a text is missing, but null for a blank title) plus `text` (all
+    texts joined) and `mojibake`; and findings about prices that are none and texts that say
+    nothing."""
+    path = workspace.table(domain.items)
+    raw = collect(raw_items(workspace, name, domain), path)
+    frame = collect(typed_items(raw.lazy()), path)
+    found = _mistyped(name, "price", raw, frame, n) if "price" in raw.columns else []
+    found += check_texts(name, raw, n)
+    frame = frame.with_columns(pl.col(pl.String).exclude("item_id").fill_null(""))
     text = pl.concat_str([pl.col(c) for c in schema.TEXT_COLUMNS], separator=" ").str.strip_chars()
     frame = frame.with_columns(text.alias("text"), mojibake(frame, schema.TEXT_COLUMNS))
     title = pl.col("title")
