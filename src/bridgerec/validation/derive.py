@@ -50,7 +50,7 @@ def interactions(
     order = [c for c in ("timestamp", "position") if c in frame.columns]
     keys = ["user_id", "item_id", *order, *(["kind"] if "kind" in frame.columns else [])]
     frame = frame.with_columns((~pl.struct(keys).is_first_distinct()).alias("duplicate"))
-    found = [f for c in _MISTYPED if c in raw.columns for f in _mistyped(name, c, raw, frame, n)]
+    found = [*mistyped(name, raw, frame, n).values()]
     kind = raw.schema.get("timestamp", pl.Null())
     if kind.is_numeric() or kind == pl.String:
         numbers = raw.select(number("timestamp", kind).fill_nan(None)).to_series()
@@ -58,32 +58,32 @@ def interactions(
     return frame, found
 
 
-def _mistyped(
-    name: str, column: str, raw: pl.DataFrame, frame: pl.DataFrame, n: int
-) -> list[Finding]:
-    """A finding about rows that hold something in `column` which its type cannot take."""
-    given = raw[column].is_not_null()
-    if raw.schema[column] == pl.String:
-        given &= raw[column].str.strip_chars() != ""
-    if column in ("value", "price"):  # NaN is a usual sign for "none"
-        given &= raw.select(~number(column, raw.schema[column]).is_nan().fill_null(False))[column]
-    table = "items" if column == "price" else "interactions"
-    ids = [c for c in ("user_id", "item_id") if c in raw.columns]
-    shown = raw.select(
-        pl.int_range(1, pl.len() + 1).alias("row"), *ids, pl.col(column).cast(pl.String)
-    ).filter(given & frame[column].is_null())  # fmt: skip
-    if shown.is_empty():
-        return []
-    message, remedy = _MISTYPED[column]
-    # nothing is lost with a price: no row is left out
-    critical = column != "price" and shown.height > _MISTYPED_SHARE * raw.height
-    return [
-        Finding(
-            name, table, f"mistyped_{column}", "critical" if critical else "warning",
-            f"{column} holds {message}", remedy, shown.height, raw.height,
-            shown.head(n).to_dicts(),
-        )
-    ]  # fmt: skip
+def mistyped(name: str, raw: pl.DataFrame, frame: pl.DataFrame, n: int) -> dict[str, Finding]:
+    """For each column of the table `raw` with values that became null in `frame`, which has the
+    standard types: a finding about the rows, of which `n` are shown."""
+    found = {}
+    for column in (c for c in _MISTYPED if c in raw.columns):
+        given = raw[column].is_not_null()
+        if raw.schema[column] == pl.String:
+            given &= raw[column].str.strip_chars() != ""
+        if column in ("value", "price"):  # NaN is a usual sign for "none"
+            numbers = raw.select(number(column, raw.schema[column])).to_series()
+            given &= ~numbers.is_nan().fill_null(False)
+        ids = [c for c in ("user_id", "item_id") if c in raw.columns]
+        shown = raw.select(
+            pl.int_range(1, pl.len() + 1).alias("row"), *ids, pl.col(column).cast(pl.String)
+        ).filter(given & frame[column].is_null())  # fmt: skip
+        if shown.is_empty():
+            continue
+        message, remedy = _MISTYPED[column]
+        # nothing is lost with a price: no row is left out
+        critical = column != "price" and shown.height > _MISTYPED_SHARE * raw.height
+        found[column] = Finding(
+            name, "items" if column == "price" else "interactions", f"mistyped_{column}",
+            "critical" if critical else "warning", f"{column} holds {message}", remedy,
+            shown.height, raw.height, shown.head(n).to_dicts(),
+        )  # fmt: skip
+    return found
 
 
 def items(
@@ -95,8 +95,7 @@ def items(
     path = workspace.table(domain.items)
     raw = collect(raw_items(workspace, name, domain), path)
     frame = collect(typed_items(raw.lazy()), path)
-    found = _mistyped(name, "price", raw, frame, n) if "price" in raw.columns else []
-    found += check_texts(name, raw, n)
+    found = [*mistyped(name, raw, frame, n).values(), *check_texts(name, raw, n)]
     frame = frame.with_columns(pl.col(pl.String).exclude("item_id").fill_null(""))
     text = pl.concat_str([pl.col(c) for c in schema.TEXT_COLUMNS], separator=" ").str.strip_chars()
     frame = frame.with_columns(text.alias("text"), mojibake(frame, schema.TEXT_COLUMNS))
