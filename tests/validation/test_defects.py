@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -319,6 +320,39 @@ def test_times_ahead_of_the_rest_are_suspect(place: Workspace, change: Edit, lea
     edit(place, "interactions", change)
     finding = verdict_of(place)["future_times"]
     assert least <= finding["count"] <= 12  # type: ignore[operator]
+
+
+def test_a_table_that_lies_in_the_future_is_suspect(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = 2_840_000_000 - 1_600_000_000  # to about 2060
+    edit(place, "interactions", lambda f: f.with_columns(pl.col("timestamp") + later))
+    newest: Any = pl.read_csv(place.root / "data" / "left" / "interactions.csv")["timestamp"].max()
+    finding = verdict_of(place)["future_times"]
+    assert (finding["severity"], finding["count"]) == ("warning", 300)
+    assert "times in the future" in str(finding["message"])
+    first = file_hash(place.reports / "validation")
+    monkeypatch.setattr(time, "time", lambda: 1_790_000_000 + 86_400)  # another day, same report
+    verdict_of(place)
+    assert file_hash(place.reports / "validation") == first
+    monkeypatch.setattr(time, "time", lambda: newest)
+    assert verdict_of(place) == {}
+    # said in params.yaml, and then no clock is read
+    monkeypatch.setattr(time, "time", lambda: 0)
+    set_params(place, validation={"min_overlapping_users": 5, "latest_timestamp": newest})
+    assert verdict_of(place) == {}
+    set_params(place, validation={"min_overlapping_users": 5, "latest_timestamp": newest - 1})
+    assert verdict_of(place)["future_times"]["count"] == 1
+
+
+def test_one_time_for_all_rows_that_have_one(place: Workspace) -> None:
+    edit(place, "interactions", number("timestamp", 1_600_000_000, 300))
+    edit(place, "interactions", text("timestamp", "", 1))
+    found = verdict_of(place)
+    assert set(found) == {"constant_times", "missing_time"}
+    assert found["constant_times"]["count"] == 299
+    shown: Any = found["constant_times"]["examples"]
+    assert shown[0]["row"] == 2
 
 
 GROWTH: dict[str, Edit] = {
