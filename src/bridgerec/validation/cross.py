@@ -9,6 +9,7 @@ from bridgerec.config import Params, Workspace
 from bridgerec.data.readers import TableProblem, read_identities
 from bridgerec.validation.derive import examples
 from bridgerec.validation.finding import Finding
+from bridgerec.validation.swapped import looks_swapped
 
 
 def check_ids(
@@ -19,14 +20,14 @@ def check_ids(
     total, config = rows.height, params.validation
     unknown = ~pl.col("item_id").is_in(known)  # null, and so not counted, where there is no id
     count, shown = examples(rows, unknown, config.examples)
-    users_that_are_items = int(rows.select(pl.col("user_id").is_in(known)).to_series().sum())
-    # numbers may well be users and items at once; swapped items are also no items
-    if users_that_are_items > total / 2 and count > total / 2:
+    if looks_swapped(rows, items["item_id"], config.max_unknown_item_share):
+        users, shown = examples(rows, pl.col("user_id").is_in(known), config.examples)
         yield Finding(
             name, "interactions", "swapped_columns", "critical",
             "user_id holds item ids: the user and item columns are swapped",
-            f"Exchange them under data.domains.{name}.interaction_columns in params.yaml",
-            users_that_are_items, total, examples(rows, pl.lit(True), config.examples)[1],
+            f"Exchange them under data.domains.{name}.interaction_columns in params.yaml; if they "
+            "are right, write a letter before the numbers of users",
+            users, total, shown,
         )  # fmt: skip
     elif count:
         critical = count / total > config.max_unknown_item_share
