@@ -5,8 +5,7 @@ from itertools import combinations
 
 import polars as pl
 
-from bridgerec.config import Params, Workspace
-from bridgerec.data.readers import TableProblem, read_identities
+from bridgerec.config import Params
 from bridgerec.validation.derive import examples
 from bridgerec.validation.finding import Finding
 from bridgerec.validation.swapped import looks_swapped
@@ -39,37 +38,6 @@ def check_ids(
             f"({most if critical else 'they are'} ignored)",
             count, total, shown,
         )  # fmt: skip
-
-
-def check_identities(
-    workspace: Workspace, params: Params
-) -> tuple[pl.DataFrame | None, list[Finding]]:
-    """The mapping of accounts to people, None without a readable one; and what is wrong in it."""
-    table = params.data.identities
-    if table is None:
-        return None, []
-    domains = "+".join(params.data.domains)
-    try:
-        identities = read_identities(workspace, table)
-    except TableProblem as error:
-        return None, [
-            Finding(
-                domains, "identities", error.check, "critical",
-                f"{table} {error.problem}", error.remedy,
-            )
-        ]  # fmt: skip
-    account = pl.struct("domain", "user_id")
-    count, shown = examples(identities, account.is_duplicated(), params.validation.examples)
-    if not count:
-        return identities, []
-    return identities, [
-        Finding(
-            domains, "identities", "ambiguous_identities", "critical",
-            f"{table} gives the same account (domain, user_id) to several people",
-            "Keep one person_id for each account", count, identities.height,
-            [{k: v for k, v in row.items() if k != "row"} for row in shown],
-        )
-    ]  # fmt: skip
 
 
 def check_overlap(
