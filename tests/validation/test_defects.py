@@ -181,6 +181,13 @@ def test_missing_and_mistyped_columns_are_critical(
     assert not verdict["passed"]
 
 
+def test_copies_are_shown_side_by_side(place: Workspace) -> None:
+    edit(place, *DEFECTS["catalogue_duplicates"][:2])
+    shown: Any = verdict_of(place)["catalogue_duplicates"]["examples"]
+    found = [(row["row"], row["item_id"]) for row in shown]
+    assert found[:4] == [(1, "l00"), (31, "l00"), (2, "l01"), (32, "l01")]
+
+
 def test_few_shared_people_are_shown_with_those_of_each_side(place: Workspace) -> None:
     edit(place, *DEFECTS["tiny_overlap"][:2])
     shown: Any = verdict_of(place)["tiny_overlap"]["examples"]

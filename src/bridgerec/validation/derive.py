@@ -103,8 +103,13 @@ def items(
     return frame.with_columns(pl.when(title.str.strip_chars() != "").then(title)), found
 
 
-def examples(frame: pl.DataFrame, mask: pl.Expr, n: int) -> tuple[int, list[dict[str, Any]]]:
-    """How many rows fit, and the first `n` of them with their row numbers (from 1)."""
+def examples(
+    frame: pl.DataFrame, mask: pl.Expr, n: int, together: str | None = None
+) -> tuple[int, list[dict[str, Any]]]:
+    """How many rows fit, and the first `n` of them with their row numbers (from 1); those with the
+    same value in the column `together` side by side."""
     found = frame.with_row_index("row", offset=1).filter(mask)
+    if together:
+        found = found.sort(pl.col("row").min().over(together), "row")
     hidden = [c for c in ("duplicate", "mojibake", "text", "raw_timestamp") if c in found.columns]
     return found.height, found.head(n).drop(hidden).to_dicts()

@@ -81,9 +81,8 @@ class Suites:
         elif column and config.type.endswith("not_be_null"):
             shown = examples(frame, pl.col(column).is_null(), n)[1]
         elif column and config.type.endswith("be_unique"):
-            shown = examples(
-                frame, pl.col(column).is_duplicated() & pl.col(column).is_not_null(), n
-            )[1]
+            copies = pl.col(column).is_duplicated() & pl.col(column).is_not_null()
+            shown = examples(frame, copies, n, together=column)[1]
         elif column in ("duplicate", "mojibake"):
             shown = examples(frame, pl.col(column), n)[1]
         elif rows:
