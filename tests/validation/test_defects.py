@@ -248,6 +248,20 @@ def test_a_mistyped_value_is_shown_with_its_row_and_the_plan_is_not(place: Works
     assert not {"WITH_COLUMNS", "strict_cast", "Resolved plan"} & set(summary.split())
 
 
+def test_a_column_of_lists_is_counted_shown_and_given_a_remedy(place: Workspace) -> None:
+    table = place.root / "data" / "left" / "items.parquet"
+    items = pl.read_csv(table.with_suffix(".csv"))
+    items.with_columns(pl.Series("category", [["tea", "gift"]] * 30)).write_parquet(table)
+    data: Any = small_params()["data"]
+    data["domains"]["left"]["items"] = "data/left/items.parquet"
+    set_params(place, data=data)
+    finding = verdict_of(place)["mistyped_columns"]
+    assert (finding["severity"], finding["count"], finding["total"]) == ("critical", 30, 30)
+    assert "category" in str(finding["message"])
+    assert "tea" in str(finding["examples"])
+    assert "with commas" in str(finding["remedy"])
+
+
 def test_a_latin1_file_is_counted_shown_and_given_a_remedy(place: Workspace) -> None:
     path = place.root / "data" / "left" / "items.csv"
     path.write_bytes(path.read_text().replace("red", "r\u00e9d").encode("latin-1"))
