@@ -71,7 +71,8 @@ class Validation(Strict):
     min_overlapping_users: int = Field(20, ge=0)
     min_overlap_share: float = Field(0.001, ge=0, le=1)
     max_unknown_item_share: float = Field(0.05, ge=0, le=1)
-    latest_timestamp: int | None = None  # seconds; None: rows after the last plausible day warn
+    # seconds; None: rows after today or the last plausible day warn
+    latest_timestamp: int | None = None
     examples: int = Field(5, ge=1)
 
 

@@ -1,6 +1,7 @@
 """`bridgerec init` among a user's own files."""
 
 import runpy
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,9 @@ from bridgerec.cli.init import create
 from bridgerec.config import Workspace
 from bridgerec.data.encode import encode_catalogue
 from bridgerec.data.images import image_files
-from bridgerec.errors import BridgeRecError, ConfigError, DataError
+from bridgerec.errors import BridgeRecError, ConfigError, DataError, ValidationFailed
+from bridgerec.runtime import read_json
+from bridgerec.validation.run import validate
 from helpers import REPOSITORY
 
 Tables = dict[str, tuple[Path, Path]]
@@ -96,6 +99,34 @@ def test_a_text_among_numbers_is_kept_for_validate(tables: Tables, tmp_path: Pat
     found = pl.read_parquet(tmp_path / "new" / "data" / "left" / "interactions.parquet")
     assert found["value"][7] == "many"
     assert found.schema["timestamp"] == pl.Int64
+
+
+def test_prices_with_a_currency_are_told_and_kept_for_validate(
+    tables: Tables, tmp_path: Path
+) -> None:
+    path = tables["left"][1]
+    items = pl.read_csv(path)
+    prices = ["$9.99", "1.299,00 €", "-1", *["7.5"] * (items.height - 3)]
+    items.with_columns(pl.Series("price", prices), pl.lit("", pl.String).alias("brand")).write_csv(
+        path, quote_style="non_numeric"
+    )
+    domains = [f"--domain={name}={','.join(map(str, both))}" for name, both in tables.items()]
+    found = CliRunner().invoke(app, ["init", str(tmp_path / "new"), *domains])
+    assert found.exit_code == 0, found.exception
+    told = [line for line in found.stdout.splitlines() if "holds prices" in line]
+    assert len(told) == 1
+    assert "left/items" in told[0]
+    assert "(3 of 30)" in told[0]
+    assert "For example '$9.99', '1.299,00 €', '-1'." in told[0]
+    with suppress(ValidationFailed):
+        validate(Workspace.open(tmp_path / "new"))
+    verdict = read_json(tmp_path / "new" / "reports" / "validation" / "verdict.json")
+    (finding,) = [f for f in verdict["findings"] if f["check"] == "mistyped_price"]
+    assert (finding["domain"], finding["severity"], finding["count"]) == ("left", "warning", 3)
+    # the brand is there and empty, other columns are absent from the tables, which is no fault
+    (finding,) = [f for f in verdict["findings"] if f["check"] == "empty_text"]
+    assert (finding["domain"], finding["count"]) == ("left", 30)
+    assert finding["message"].endswith(": brand")
 
 
 def test_paths_start_at_the_directory_option(tables: Tables, tmp_path: Path) -> None:

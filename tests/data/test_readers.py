@@ -63,6 +63,27 @@ def test_numbers_as_ids_in_jsonl_and_parquet(tmp_path: Path) -> None:
     ]
 
 
+def test_a_column_that_only_the_last_line_has_is_read(tmp_path: Path) -> None:
+    lines = '{"user_id": "u", "item_id": "a", "timestamp": 7}\n' * 10_001
+    late = '{"user_id": "u", "item_id": "a", "timestamp": 8, "kind": "like"}\n'
+    frame = read(tmp_path, lines + late, "x.jsonl")
+    assert frame["kind"][-2:].to_list() == [None, "like"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(["tea", "gifts"], r"List\(String\)"), ({"a": 1}, "Struct"), (b"a", "Binary")],
+)
+def test_a_column_without_single_values_is_named(tmp_path: Path, value: object, kind: str) -> None:
+    items = pl.DataFrame({"item_id": ["a"], "title": ["b"], "kinds": [value]})
+    items.write_parquet(tmp_path / "items.parquet")
+    domain = Domain(interactions="", items="items.parquet", item_columns={"category": "kinds"})
+    with pytest.raises(TableProblem, match=rf"type {kind}.* in the column 'kinds'\. Write one"):
+        read_items(Workspace(tmp_path), "left", domain)
+    other = domain.model_copy(update={"item_columns": {}})  # columns nobody reads may hold anything
+    assert read_items(Workspace(tmp_path), "left", other)["category"].to_list() == [""]
+
+
 def test_blank_ids_are_none(tmp_path: Path) -> None:
     frame = read(tmp_path, 'user_id,item_id,timestamp\n"", a,1\n u,"  ",1\n,b,1\n')
     assert frame["user_id"].to_list() == [None, " u", None]

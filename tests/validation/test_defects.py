@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -109,7 +111,19 @@ DEFECTS: dict[str, tuple[str, Edit, str, int]] = {
     "missing_columns": ("interactions", lambda f: f.rename({"item_id": "what"}), "critical", 300),
     "constant_times": ("interactions", number("timestamp", 1_600_000_000, 300), "critical", 300),
     "empty_titles": ("items", text("title", "", 2), "warning", 2),
-    "constant_text": ("items", text("title", "same", 30), "critical", 0),
+    "constant_text": ("items", text("title", "same", 30), "critical", 30),
+    "empty_text": (
+        "items",
+        lambda f: f.with_columns(pl.lit(" ").alias("description"), pl.lit(None).alias("brand")),
+        "warning",
+        30,
+    ),
+    "constant_columns": (
+        "items",
+        lambda f: f.with_columns(pl.lit("N/A").alias("category")),
+        "warning",
+        30,
+    ),
     "mojibake": ("items", text("title", "CafÃ© crÃ¨me", 2), "warning", 2),
     "catalogue_duplicates": ("items", lambda f: pl.concat([f, f.head(3)]), "critical", 6),
 }
@@ -144,10 +158,8 @@ def test_a_defect_is_named_counted_shown_and_given_a_remedy(place: Workspace, ch
     finding = found[check]
     assert finding["severity"] == severity
     assert finding["remedy"]
-    if count:
-        assert finding["count"] == count
-    if check not in ("constant_text", "tiny_overlap"):
-        assert finding["examples"]
+    assert finding["count"] == count
+    assert finding["examples"]
     summary = (place.reports / "validation" / "summary.md").read_text()
     assert finding["message"] in summary
 
@@ -167,6 +179,46 @@ def test_missing_and_mistyped_columns_are_critical(
         validate(place)
     verdict = read_json(place.reports / "validation" / "verdict.json")
     assert not verdict["passed"]
+
+
+def test_copies_are_shown_side_by_side(place: Workspace) -> None:
+    edit(place, *DEFECTS["catalogue_duplicates"][:2])
+    shown: Any = verdict_of(place)["catalogue_duplicates"]["examples"]
+    found = [(row["row"], row["item_id"]) for row in shown]
+    assert found[:4] == [(1, "l00"), (31, "l00"), (2, "l01"), (32, "l01")]
+
+
+def test_few_shared_people_are_shown_with_those_of_each_side(place: Workspace) -> None:
+    edit(place, *DEFECTS["tiny_overlap"][:2])
+    shown: Any = verdict_of(place)["tiny_overlap"]["examples"]
+    found = [(row["found in"], row["user_id"]) for row in shown]
+    both = [("left and right", user) for user in ("u10", "u11", "u12")]
+    assert found[:4] == [*both, ("left", "other-u00")]
+    assert found[8:] == [("right", f"u{number}") for number in range(13, 18)]
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "check"),
+    [
+        ([None] * 30, None),  # CSV and null: there are none
+        (["same"] * 10 + [None] * 20, None),  # a few items share a text
+        (["same"] * 29 + ["other"], None),
+        (["same"] * 16 + [None] * 14, "constant_columns"),
+        (["", " "] * 10 + [None] * 10, "empty_text"),
+    ],
+)
+def test_texts_that_say_nothing(
+    place: Workspace, descriptions: list[str | None], check: str | None
+) -> None:
+    path = place.root / "data" / "left" / "items.csv"
+    items = pl.read_csv(path).with_columns(pl.Series("description", descriptions))
+    items.write_csv(path, quote_style="non_numeric")
+    found = verdict_of(place)
+    assert set(found) == ({check} if check else set())
+    if check:
+        assert found[check]["severity"] == "warning"
+        assert "description" in str(found[check]["message"])
+        assert found[check]["count"] == sum(d is not None for d in descriptions)
 
 
 def test_many_unknown_items_are_critical(place: Workspace) -> None:
@@ -194,6 +246,20 @@ def test_a_mistyped_value_is_shown_with_its_row_and_the_plan_is_not(place: Works
     assert "ISO 8601" in str(found["mistyped_timestamp"]["message"])
     summary = (place.reports / "validation" / "summary.md").read_text()
     assert not {"WITH_COLUMNS", "strict_cast", "Resolved plan"} & set(summary.split())
+
+
+def test_a_column_of_lists_is_counted_shown_and_given_a_remedy(place: Workspace) -> None:
+    table = place.root / "data" / "left" / "items.parquet"
+    items = pl.read_csv(table.with_suffix(".csv"))
+    items.with_columns(pl.Series("category", [["tea", "gift"]] * 30)).write_parquet(table)
+    data: Any = small_params()["data"]
+    data["domains"]["left"]["items"] = "data/left/items.parquet"
+    set_params(place, data=data)
+    finding = verdict_of(place)["mistyped_columns"]
+    assert (finding["severity"], finding["count"], finding["total"]) == ("critical", 30, 30)
+    assert "category" in str(finding["message"])
+    assert "tea" in str(finding["examples"])
+    assert "with commas" in str(finding["remedy"])
 
 
 def test_a_latin1_file_is_counted_shown_and_given_a_remedy(place: Workspace) -> None:
@@ -275,6 +341,39 @@ def test_times_ahead_of_the_rest_are_suspect(place: Workspace, change: Edit, lea
     edit(place, "interactions", change)
     finding = verdict_of(place)["future_times"]
     assert least <= finding["count"] <= 12  # type: ignore[operator]
+
+
+def test_a_table_that_lies_in_the_future_is_suspect(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = 2_840_000_000 - 1_600_000_000  # to about 2060
+    edit(place, "interactions", lambda f: f.with_columns(pl.col("timestamp") + later))
+    newest: Any = pl.read_csv(place.root / "data" / "left" / "interactions.csv")["timestamp"].max()
+    finding = verdict_of(place)["future_times"]
+    assert (finding["severity"], finding["count"]) == ("warning", 300)
+    assert "times in the future" in str(finding["message"])
+    first = file_hash(place.reports / "validation")
+    monkeypatch.setattr(time, "time", lambda: 1_790_000_000 + 86_400)  # another day, same report
+    verdict_of(place)
+    assert file_hash(place.reports / "validation") == first
+    monkeypatch.setattr(time, "time", lambda: newest)
+    assert verdict_of(place) == {}
+    # said in params.yaml, and then no clock is read
+    monkeypatch.setattr(time, "time", lambda: 0)
+    set_params(place, validation={"min_overlapping_users": 5, "latest_timestamp": newest})
+    assert verdict_of(place) == {}
+    set_params(place, validation={"min_overlapping_users": 5, "latest_timestamp": newest - 1})
+    assert verdict_of(place)["future_times"]["count"] == 1
+
+
+def test_one_time_for_all_rows_that_have_one(place: Workspace) -> None:
+    edit(place, "interactions", number("timestamp", 1_600_000_000, 300))
+    edit(place, "interactions", text("timestamp", "", 1))
+    found = verdict_of(place)
+    assert set(found) == {"constant_times", "missing_time"}
+    assert found["constant_times"]["count"] == 299
+    shown: Any = found["constant_times"]["examples"]
+    assert shown[0]["row"] == 2
 
 
 GROWTH: dict[str, Edit] = {

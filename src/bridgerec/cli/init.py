@@ -9,15 +9,24 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from bridgerec.cli.options import HERE, Debug
 from bridgerec.config import Domain, Workspace, check_name, load_params
 from bridgerec.data.images import copy_images
-from bridgerec.data.readers import collect, raw_interactions, read_items, typed_interactions
+from bridgerec.data.readers import (
+    collect,
+    raw_interactions,
+    raw_items,
+    typed_interactions,
+    typed_items,
+)
 from bridgerec.errors import ConfigError
 from bridgerec.operations.deploy import write_flows
 from bridgerec.runtime import atomic_file
+from bridgerec.validation.derive import mistyped
+from bridgerec.validation.finding import Finding
 
 TEMPLATES = "bridgerec.templates"
 COPIED = ("dvc.yaml", "bentofile.yaml", "prefect.yaml")
@@ -75,7 +84,10 @@ def init(
             raise ConfigError(f"--domain {name}= is given twice; give every domain its own name.")
         domains[name] = tables
     root = (base / folder).resolve()
-    create(root, domains, tuple(target or ()), quick)
+    for finding in create(root, domains, tuple(target or ()), quick):
+        column = finding.check.removeprefix("mistyped_")
+        some = ", ".join(repr(row[column]) for row in finding.examples)
+        typer.echo(f"warning: {finding.line}. For example {some}.")
     typer.echo(f"Workspace {root} is ready. Next:\n  bridgerec run -C {directory / folder}")
 
 
@@ -89,10 +101,10 @@ def _parse(text: str, base: Path) -> tuple[str, Tables]:
 
 def create(
     root: Path, domains: dict[str, Tables], targets: tuple[str, ...], quick: bool = False
-) -> None:
+) -> list[Finding]:
     """Write the workspace; nothing that exists is overwritten, and a failure leaves nothing.
 
-    `quick` leaves out what a first look does not need.
+    `quick` leaves out what a first look does not need.  Returns what does not fit its type.
 
     Raises:
         ConfigError: a file of the workspace exists already, a name cannot be a domain's, or a
@@ -108,9 +120,11 @@ def create(
     if unknown:
         raise ConfigError(f"--target {unknown}: not among the domains {list(domains)}.")
     with _only_new(root, (*OWN, *(f"data/{name}" for name in domains))):
-        entries, timed = {}, True
+        entries, found, timed = {}, [], True
         for name, tables in domains.items():
-            timed &= _copy_tables(root, name, tables)
+            has_times, odd = _copy_tables(root, name, tables)
+            timed &= has_times
+            found += odd
             entries[name] = {t: f"data/{name}/{t}.parquet" for t in ("interactions", "items")}
         template = files(TEMPLATES)
         for name in COPIED:
@@ -122,6 +136,7 @@ def create(
         load_params(root / "params.yaml")
         _ignore(root / ".gitignore")
         _version(root)
+    return found
 
 
 @contextmanager
@@ -150,23 +165,27 @@ def _only_new(root: Path, names: Iterable[str]) -> Iterator[None]:
         raise
 
 
-def _copy_tables(root: Path, name: str, tables: Tables) -> bool:
-    """Write both tables as Parquet under data/NAME, and the images; is there a column `timestamp`?
-
-    A column with a value that does not fit its type is copied as it is, for `validate` to name.
-    """
+def _copy_tables(root: Path, name: str, tables: Tables) -> tuple[bool, list[Finding]]:
+    """Write both tables as Parquet under data/NAME, and the images; is there a column `timestamp`,
+    and what does not fit its type?"""
     domain = Domain(interactions=str(tables[0]), items=str(tables[1]))
     source, folder = Workspace(root), root / "data" / name
-    raw = collect(raw_interactions(source, name, domain), tables[0])
-    typed = collect(typed_interactions(raw.lazy(), domain, tables[0]), tables[0])
-    fits = [c for c in raw.columns if typed[c].null_count() == raw[c].null_count()]
-    with atomic_file(folder / "interactions.parquet") as path:
-        raw.with_columns(typed[c] for c in fits).write_parquet(path)
-    with atomic_file(folder / "items.parquet") as path:
-        items = read_items(source, name, domain)
-        items.write_parquet(path)
-    copy_images(items, tables[1].parent, folder)
-    return "timestamp" in raw.columns
+    rows = collect(raw_interactions(source, name, domain), tables[0])
+    typed = collect(typed_interactions(rows.lazy(), domain, tables[0]), tables[0])
+    found = _write(folder / "interactions.parquet", name, rows, typed)
+    catalogue = collect(raw_items(source, name, domain), tables[1])
+    items = collect(typed_items(catalogue.lazy()), tables[1])
+    found += _write(folder / "items.parquet", name, catalogue, items)
+    copy_images(items.select(pl.col("image").fill_null("")), tables[1].parent, folder)
+    return "timestamp" in rows.columns, found
+
+
+def _write(path: Path, name: str, raw: pl.DataFrame, typed: pl.DataFrame) -> list[Finding]:
+    """A column with values that do not fit its type is copied as it is, for `validate` to name."""
+    found = mistyped(name, raw, typed, 3)
+    with atomic_file(path) as temporary:
+        typed.with_columns(raw[column] for column in found).write_parquet(temporary)
+    return list(found.values())
 
 
 def _ignore(path: Path) -> None:

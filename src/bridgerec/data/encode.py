@@ -201,7 +201,7 @@ def _item_numbers(ids: pl.Series, catalogue: Catalogue, domain: str) -> NDArray[
 
 
 def _persons(accounts: pl.Series, identities: pl.DataFrame) -> pl.Series:
-    """To whom each account belongs; one without an entry is a person of its own."""
+    """To whom each account belongs; one without an entry to the person of the same id."""
     own = identities.unique("user_id", keep="first", maintain_order=True)  # validate refuses others
     joined = accounts.to_frame("user_id").join(own, on="user_id", how="left", maintain_order="left")
     return joined["person_id"].zip_with(joined["person_id"].is_not_null(), joined["user_id"])

@@ -5,10 +5,10 @@ from itertools import combinations
 
 import polars as pl
 
-from bridgerec.config import Params, Workspace
-from bridgerec.data.readers import TableProblem, read_identities
+from bridgerec.config import Params
 from bridgerec.validation.derive import examples
 from bridgerec.validation.finding import Finding
+from bridgerec.validation.swapped import looks_swapped
 
 
 def check_ids(
@@ -19,14 +19,14 @@ def check_ids(
     total, config = rows.height, params.validation
     unknown = ~pl.col("item_id").is_in(known)  # null, and so not counted, where there is no id
     count, shown = examples(rows, unknown, config.examples)
-    users_that_are_items = int(rows.select(pl.col("user_id").is_in(known)).to_series().sum())
-    # numbers may well be users and items at once; swapped items are also no items
-    if users_that_are_items > total / 2 and count > total / 2:
+    if looks_swapped(rows, items["item_id"], config.max_unknown_item_share):
+        users, shown = examples(rows, pl.col("user_id").is_in(known), config.examples)
         yield Finding(
             name, "interactions", "swapped_columns", "critical",
             "user_id holds item ids: the user and item columns are swapped",
-            f"Exchange them under data.domains.{name}.interaction_columns in params.yaml",
-            users_that_are_items, total, examples(rows, pl.lit(True), config.examples)[1],
+            f"Exchange them under data.domains.{name}.interaction_columns in params.yaml; if they "
+            "are right, write a letter before the numbers of users",
+            users, total, shown,
         )  # fmt: skip
     elif count:
         critical = count / total > config.max_unknown_item_share
@@ -40,37 +40,6 @@ def check_ids(
         )  # fmt: skip
 
 
-def check_identities(
-    workspace: Workspace, params: Params
-) -> tuple[pl.DataFrame | None, list[Finding]]:
-    """The mapping of accounts to people, None without a readable one; and what is wrong in it."""
-    table = params.data.identities
-    if table is None:
-        return None, []
-    domains = "+".join(params.data.domains)
-    try:
-        identities = read_identities(workspace, table)
-    except TableProblem as error:
-        return None, [
-            Finding(
-                domains, "identities", error.check, "critical",
-                f"{table} {error.problem}", error.remedy,
-            )
-        ]  # fmt: skip
-    account = pl.struct("domain", "user_id")
-    count, shown = examples(identities, account.is_duplicated(), params.validation.examples)
-    if not count:
-        return identities, []
-    return identities, [
-        Finding(
-            domains, "identities", "ambiguous_identities", "critical",
-            f"{table} gives the same account (domain, user_id) to several people",
-            "Keep one person_id for each account", count, identities.height,
-            [{k: v for k, v in row.items() if k != "row"} for row in shown],
-        )
-    ]  # fmt: skip
-
-
 def check_overlap(
     params: Params, tables: dict[str, pl.DataFrame], identities: pl.DataFrame | None
 ) -> Iterator[Finding]:
@@ -78,23 +47,27 @@ def check_overlap(
     people = {name: _people(name, rows, identities) for name, rows in tables.items()}
     config = params.validation
     for one, two in combinations(people, 2):
-        shared = people[one].join(people[two], on="user_id", how="semi").height
+        both = people[one].join(people[two], on="user_id", how="semi")
         smaller = min(people[one].height, people[two].height)
-        remedy = (
+        if both.height >= max(config.min_overlapping_users, config.min_overlap_share * smaller, 1):
+            continue
+        groups = {f"{one} and {two}": both}
+        groups |= {name: people[name].join(both, on="user_id", how="anti") for name in (one, two)}
+        what = "people" if both.height else "person, so nothing can be carried over"
+        yield Finding(
+            f"{one}+{two}", "interactions",
+            "tiny_overlap" if both.height else "no_overlap",
+            "warning" if both.height else "critical",
+            f"the two domains share {'very few' if both.height else 'no'} {what}",
             "Check that both tables name people by the same ids (types, prefixes, swapped "
-            "columns), or give a mapping table as data.identities"
-        )
-        if shared == 0:
-            yield Finding(
-                f"{one}+{two}", "interactions", "no_overlap", "critical",
-                "the two domains share no person, so nothing can be carried over", remedy,
-                0, smaller, people[one].head(2).to_dicts() + people[two].head(2).to_dicts(),
-            )  # fmt: skip
-        elif shared < config.min_overlapping_users or shared < config.min_overlap_share * smaller:
-            yield Finding(
-                f"{one}+{two}", "interactions", "tiny_overlap", "warning",
-                "the two domains share very few people", remedy, shared, smaller, [],
-            )  # fmt: skip
+            "columns), or give a mapping table as data.identities",
+            both.height, smaller,
+            [
+                {"found in": where, "user_id": user}
+                for where, found in groups.items()
+                for user in found["user_id"].sort().head(config.examples)
+            ],
+        )  # fmt: skip
 
 
 def _people(name: str, rows: pl.DataFrame, identities: pl.DataFrame | None) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from bridgerec.validation import cross, derive, times
 from bridgerec.validation.docs import write_docs
 from bridgerec.validation.encoding import undecodable_lines
 from bridgerec.validation.finding import Finding
+from bridgerec.validation.identities import check_identities, check_unlisted
 from bridgerec.validation.images import check_images
 from bridgerec.validation.languages import check_languages
 from bridgerec.validation.report import page, summary_markdown
@@ -69,8 +70,10 @@ def validate(
         others = [t for other, t in newest.items() if other != name and t is not None]
         domain = params.data.domains[name]
         findings += times.check_times(name, domain, rows, max(others, default=None), params)
-    identities, found = cross.check_identities(workspace, params)
+    identities, found = check_identities(workspace, params)
     findings += found
+    if identities is not None:
+        findings += check_unlisted(params, interactions, identities)
     if identities is not None or params.data.identities is None:
         findings += cross.check_overlap(params, interactions, identities)
     verdict = {
@@ -94,7 +97,7 @@ def _unusable(workspace: Workspace, name: str, kind: str, error: TableProblem, n
     shown: list[dict[str, Any]] = []
     if error.check == "undecodable":
         count, total, shown = undecodable_lines(error.path, n)
-    elif error.check == "missing_columns":  # every row lacks them
+    elif error.check in ("missing_columns", "mistyped_columns"):  # every row is concerned
         frame = scan_table(error.path)
         with suppress(TableProblem):  # its head was text, the rest is none
             rows = collect(frame.head(n), error.path).with_row_index("row", 1)

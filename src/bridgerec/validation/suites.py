@@ -75,12 +75,14 @@ class Suites:
         values = details.get("partial_unexpected_list") or []
         column = config.kwargs.get("column")
         shown: list[dict[str, Any]] = [{column: v} for v in values[:n]] if column else []
-        if column and config.type.endswith("not_be_null"):
+        count = details.get("unexpected_count")
+        if count is None:  # about the table or column as a whole
+            count, shown = examples(frame, pl.lit(True), n)
+        elif column and config.type.endswith("not_be_null"):
             shown = examples(frame, pl.col(column).is_null(), n)[1]
         elif column and config.type.endswith("be_unique"):
-            shown = examples(
-                frame, pl.col(column).is_duplicated() & pl.col(column).is_not_null(), n
-            )[1]
+            copies = pl.col(column).is_duplicated() & pl.col(column).is_not_null()
+            shown = examples(frame, copies, n, together=column)[1]
         elif column in ("duplicate", "mojibake"):
             shown = examples(frame, pl.col(column), n)[1]
         elif rows:
@@ -92,7 +94,7 @@ class Suites:
             str(getattr(config.severity, "value", config.severity) or "critical"),  # type: ignore[arg-type]
             meta.get("plain", config.type),
             meta.get("remedy", ""),
-            int(details.get("unexpected_count") or 0),
+            int(count),
             frame.height,
             shown,
         )

@@ -1,5 +1,12 @@
-"""Are the times times?  No clock is read: the same data must be judged the same tomorrow."""
+"""Are the times times?
 
+The clock is read for one thing: rows after today are in the future, unless
+`validation.latest_timestamp` says until when times go.  Days only pass, so data without a finding
+have none on any later day either, and no date goes into the report: sound data give the same bytes
+whenever they are checked, and with `latest_timestamp` all data do.
+"""
+
+import time
 from collections.abc import Iterator
 
 import polars as pl
@@ -33,14 +40,15 @@ def check_times(
         return
     n, total = params.validation.examples, rows.height
     everything = (total, total, examples(rows, pl.lit(True), n)[1])
-    if total > 1 and rows["timestamp"].null_count() == 0 and rows["timestamp"].n_unique() == 1:
+    given = rows["timestamp"].drop_nulls()
+    if len(given) > 1 and given.n_unique() == 1:
         critical = "temporal" in params.split.protocols
         yield Finding(
             name, "interactions", "constant_times", "critical" if critical else "warning",
-            "all rows have the same time, so they have no order and cannot be split by time",
+            "all times are the same, so the rows have no order and cannot be split by time",
             f"Map the column that holds each event's time (data.domains.{name}."
             "interaction_columns), or remove `temporal` from split.protocols and gate.protocol",
-            *everything,
+            len(given), total, examples(rows, pl.col("timestamp").is_not_null(), n)[1],
         )  # fmt: skip
     units = _units(rows)
     if units and domain.timestamp_unit not in units:
@@ -58,17 +66,21 @@ def check_times(
             "times before 1990 or after 2100", _remedy(rows, domain.timestamp_unit),
             count, total, shown,
         )  # fmt: skip
-    latest = params.validation.latest_timestamp
+    latest, plain = params.validation.latest_timestamp, "times later than the data can hold"
     limit = latest if latest is not None else _limit(rows, elsewhere)
     if limit is None:
         return
+    today = time.time() + _DAY  # whatever the time zone
+    if latest is None and today < limit:
+        limit, plain = today, "times in the future"
     late = pl.col("timestamp").is_between(limit, PLAUSIBLE[1], closed="right")
     count, shown = examples(rows, late, n)
     if count:
         yield Finding(
             name, "interactions", "future_times", "warning" if latest is None else "critical",
-            "times later than the data can hold",
-            "Correct these rows; they would all fall into the test part",
+            plain,
+            "Correct these rows, which would all fall into the test part, or say until when times "
+            "go (validation.latest_timestamp, in seconds)",
             count, total, shown,
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from bridgerec.data.readers.tables import (
     read_interactions,
     read_items,
     typed_interactions,
+    typed_items,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "scan_table",
     "separable",
     "typed_interactions",
+    "typed_items",
 ]

@@ -37,7 +37,8 @@ def scan_table(path: Path) -> pl.LazyFrame:
         elif suffix == ".csv":
             frame = pl.scan_csv(path, infer_schema=False)
         elif suffix in (".jsonl", ".ndjson"):
-            names = pl.scan_ndjson(path, infer_schema_length=10_000).collect_schema().names()
+            # all lines, since a column may first appear in the last one
+            names = pl.scan_ndjson(path, infer_schema_length=None).collect_schema().names()
             frame = pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String))
         else:
             raise TableProblem(

@@ -20,7 +20,8 @@ def _standard_columns(
     domains may share one file.
 
     Raises:
-        TableProblem: the mapping names an unknown standard column or one the table lacks.
+        TableProblem: the mapping names an unknown standard column or one the table lacks, or a
+            column (of Parquet) holds no single values.
     """
     frame = scan_table(path)
     present = frame.collect_schema().names()
@@ -40,7 +41,16 @@ def _standard_columns(
     if "domain" in present:
         frame = frame.filter(pl.col("domain").cast(pl.String) == domain)
     own = {name: mapping.get(name, name) for name in known}
-    return frame.select(pl.col(own[n]).alias(n) for n in own if own[n] in present)
+    frame = frame.select(pl.col(own[n]).alias(n) for n in own if own[n] in present)
+    for column, kind in frame.collect_schema().items():
+        if kind.is_nested() or kind == pl.Binary:
+            raise TableProblem(
+                path, "mistyped_columns",
+                f"has values of type {kind} in the column {own[column]!r}",
+                "Write one text or number per row; the parts of a list, for example, as one text "
+                "with commas",
+            )  # fmt: skip
+    return frame
 
 
 def _require(frame: pl.LazyFrame, names: Iterable[str], path: Path, keys: str | None) -> None:
@@ -94,21 +104,6 @@ def read_interactions(
     return typed.select(c for c in columns or schema.INTERACTION_COLUMNS if c in present)
 
 
-def read_items(workspace: Workspace, name: str, domain: Domain) -> pl.DataFrame:
-    """The catalogue of one domain with all standard columns as text: a missing or blank
-    `item_id` is null, any other missing text "".  But `price` is a float, null where it is
-    missing, negative or no number; and `language` is there only where the table has it."""
-    frame, path = raw_items(workspace, name, domain), workspace.table(domain.items)
-    kinds = frame.collect_schema()
-    texts = [
-        (pl.col(c).cast(pl.String).fill_null("") if c in kinds else pl.lit("")).alias(c)
-        for c in schema.ITEM_COLUMNS
-        if c not in ("item_id", "price") and (c != "language" or c in kinds)
-    ]
-    price = amount("price", kinds["price"]) if "price" in kinds else pl.lit(None, pl.Float64)
-    return collect(frame.select(text_id("item_id"), *texts, price.alias("price")), path)
-
-
 def raw_items(workspace: Workspace, name: str, domain: Domain) -> pl.LazyFrame:
     """The catalogue of one domain with standard names and the types of the file.
 
@@ -119,6 +114,33 @@ def raw_items(workspace: Workspace, name: str, domain: Domain) -> pl.LazyFrame:
     frame = _standard_columns(path, domain.item_columns, schema.ITEM_COLUMNS, name, keys)
     _require(frame, schema.ITEM_REQUIRED, path, keys)
     return frame
+
+
+def typed_items(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """All standard columns, with standard types, for `raw_items`: texts, null where there is none
+    or a blank `item_id`.  But `price` is a float, null where it is missing, negative or no number;
+    and `language` is there only where the table has it."""
+    kinds = frame.collect_schema()
+    texts = [
+        (pl.col(c).cast(pl.String) if c in kinds else pl.lit(None, pl.String)).alias(c)
+        for c in schema.ITEM_COLUMNS
+        if c not in ("item_id", "price") and (c != "language" or c in kinds)
+    ]
+    price = amount("price", kinds["price"]) if "price" in kinds else pl.lit(None, pl.Float64)
+    return frame.select(text_id("item_id"), *texts, price.alias("price"))
+
+
+def read_items(workspace: Workspace, name: str, domain: Domain) -> pl.DataFrame:
+    """The catalogue of one domain as `typed_items`, but any missing text besides the id is "".
+
+    Raises:
+        TableProblem: as `raw_items`.
+    """
+    frame = typed_items(raw_items(workspace, name, domain))
+    return collect(
+        frame.with_columns(pl.col(pl.String).exclude("item_id").fill_null("")),
+        workspace.table(domain.items),
+    )
 
 
 def read_identities(workspace: Workspace, table: str) -> pl.DataFrame:
