@@ -1,15 +1,20 @@
 """What happens to a ranked list before it is answered: the rules, and the reasons."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridgerec.data.dataset import Histories
 from bridgerec.models.base import Candidate
 from bridgerec.serving.explain import Explainer
+from bridgerec.serving.guard.metrics import rule_failed
 from bridgerec.serving.people import Past
+from bridgerec.serving.problems import frames
 from bridgerec.serving.ranked import Ranked
 from bridgerec.serving.rules import Context, Reranker, build_rules
 from bridgerec.serving.shelf import Shelf
+
+log = logging.getLogger(__name__)
 
 
 class Finishing:
@@ -21,8 +26,8 @@ class Finishing:
 
     def __init__(self, shelf: Shelf, service: Mapping[str, Any]) -> None:
         self.shelf = shelf
-        self._rules = build_rules(service["rules"])
-        self._reranker = Reranker(self._rules, shelf.table, int(service["rules_pool"]))
+        rules = build_rules(service["rules"])
+        self._reranker = Reranker(rules, shelf.table, int(service["rules_pool"]))
         self._explainer = Explainer(self._reranker.columns)
 
     def wanted(self, k: int, diversity: float) -> int:
@@ -38,7 +43,7 @@ class Finishing:
 
     def rerank(self, ranked: Ranked, past: Past, k: int, diversity: float) -> Ranked:
         """At most k items of a target's best ones, in the order of the rules."""
-        if all(rule.idle(diversity) for rule in self._rules):
+        if self._reranker.idle(diversity):
             return Ranked(ranked.items[:k], ranked.scores[:k])
         self._up_to_date()
         asked = past.histories.asked
@@ -56,3 +61,13 @@ class Finishing:
         stand_ins = {i: (added.near[r], added.weights[r]) for i, r in rows.items()}
         meant = {added.stand_in(i): i for i in past.items.tolist() if i >= n}
         return self._explainer(model, histories, target, ranked, stand_ins, meant)
+
+
+def told_failures(request_id: str, lists: Sequence[Ranked]) -> list[str]:
+    """A note for each rule that failed; whoever runs the service is told, too."""
+    failed = {rule: error for ranked in lists for rule, error in ranked.failed}
+    for rule, error in failed.items():
+        what, where = type(error).__name__, " < ".join(frames(error)[::-1])
+        log.error("request %s: the rule %s failed, %s at %s", request_id, rule, what, where)
+        rule_failed(rule)
+    return [f"the rule {rule} failed; the list is made without it" for rule in failed]

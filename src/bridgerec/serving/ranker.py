@@ -24,7 +24,7 @@ from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.explain import by_wish
-from bridgerec.serving.finishing import Finishing
+from bridgerec.serving.finishing import Finishing, told_failures
 from bridgerec.serving.people import Met, Past, People, history
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.problems import new_id
@@ -256,6 +256,7 @@ class Recommender:
             self._rank(question, part, scores[part.target], words, len(parts) > 1)
             for part, words in zip(parts, meant, strict=True)
         ]
+        notes += told_failures(question.request_id, lists)
         order = merge(lists, self._length(question))
         if len(order) < request.k:
             notes.append(f"only {len(order)} items are left after exclusions")
