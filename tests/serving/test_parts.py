@@ -91,7 +91,8 @@ def addition(vector: NDArray[np.float32], **changes: Any) -> NewItem:
 
 def put(recommender: Recommender, *rows: tuple[int, NewItem]) -> None:
     vectors = [np.frombuffer(i.vector, np.float16).astype(np.float32) for _, i in rows]
-    recommender.shelf.take(rows, vectors)
+    items = [item for _, item in rows]
+    recommender.shelf = recommender.shelf.taking(items, vectors, max(n for n, _ in rows))
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
@@ -134,11 +135,11 @@ def test_a_new_item_follows_its_taste(recommender: Recommender, training: Traini
 
 def test_few_neighbours_and_no_likeness() -> None:
     block = np.eye(3, 4, dtype=np.float32)
-    near, weights = nearest(np.array([0.6, 0.8, 0, 0], dtype=np.float32), block)
+    near, weights = nearest(block @ np.array([0.6, 0.8, 0, 0], dtype=np.float32))
     assert near[:3].tolist() == [1, 0, 2]
     assert weights.sum() == pytest.approx(1)
     assert weights[:2] == pytest.approx([0.8 / 1.4, 0.6 / 1.4])
-    near, weights = nearest(np.array([0, 0, 0, 1], dtype=np.float32), block)
+    near, weights = nearest(block @ np.array([0, 0, 0, 1], dtype=np.float32))
     assert weights[:3] == pytest.approx([1 / 3] * 3)
 
 
@@ -689,6 +690,37 @@ def test_with_a_wish_reasons_add_up_to_the_score_that_ranks(
     assert {item["explanation"]["wish"] for item in plain["items"]} == {None}
 
 
+@pytest.mark.parametrize("at", ["cosines", "fits"])
+def test_an_item_that_comes_while_a_question_is_answered_is_for_the_next_one(
+    recommender: Recommender, training: Training, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """An explained question is answered in a thread: meanwhile the shelf may grow."""
+    assert training.vectors is not None
+    vector, real, come = training.vectors[40], getattr(Shelf, at), []
+
+    def interrupted(self: Shelf, *given: Any) -> Any:
+        found = real(self, *given)
+        if not come:
+            come.append(addition(vector))
+            put(recommender, (1, come[0]))
+            put(recommender, (2, addition(vector, item_id="i35", title="Other", price=7.0)))
+        return found
+
+    monkeypatch.setattr(Shelf, at, interrupted)
+    request = RecommendRequest(target="right", user_id="u4", k=60, explain=True, diversity=0.5)
+
+    def answer() -> dict[str, tuple[str, float | None]]:
+        question = replace(recommender.ask(request), wish=Wish({"right": vector}, 0.5))
+        found = recommender.finish(question, recommender.score(question))
+        return {item["item_id"]: (item["title"], item["price"]) for item in found["items"]}
+
+    first, second = answer(), answer()
+    assert first["i35"] == ("thing 35", None)
+    assert "new" not in first
+    assert second["i35"] == ("Other", 7.0)
+    assert "new" in second
+
+
 def test_a_rule_whose_last_item_was_changed_goes_on(
     recommender: Recommender, training: Training
 ) -> None:
@@ -696,9 +728,8 @@ def test_a_rule_whose_last_item_was_changed_goes_on(
     assert training.vectors is not None
     boost = {"use": "bridgerec.serving.boosts:Boost", "items": ["i33"], "add": 9.0}
     shop = {**boost, "items": [], "brands": ["only"]}
-    shelf = recommender.shelf
     put(recommender, (1, addition(training.vectors[33], item_id="i33", brand="only")))
-    recommender.finishing = Finishing(shelf, {**SERVICE, "rules": [boost, shop]})
+    recommender.finishing = Finishing(recommender.shelf, {**SERVICE, "rules": [boost, shop]})
     ask = {"target": "right", "user_id": "u5", "k": 60, "exclude_seen": False}
     assert ids(recommender.recommend(ask))[0] == "i33"
     put(recommender, (2, addition(training.vectors[33], item_id="i33")))  # no brand any more

@@ -18,49 +18,48 @@ log = logging.getLogger(__name__)
 
 
 class Finishing:
-    """The rules of `service.rules` and the explanations, over a shelf that may grow.
+    """The rules of `service.rules` and the explanations.
 
     Raises:
         ConfigError: a rule cannot work with this catalogue.
     """
 
     def __init__(self, shelf: Shelf, service: Mapping[str, Any]) -> None:
-        self.shelf = shelf
         rules = build_rules(service["rules"])
         self._reranker = Reranker(rules, shelf.table, int(service["rules_pool"]))
-        self._explainer = Explainer(self._reranker.columns)
+        self._explainer = Explainer(shelf.table)
 
     def wanted(self, k: int, diversity: float) -> int:
         """How many of a target's best items are needed for an answer of length k."""
         return self._reranker.wanted(k, diversity)
 
-    def _up_to_date(self) -> None:
-        if len(self.shelf.price) != len(self._reranker.columns.price):
-            table = self.shelf.table
-            # rules are not checked again: what somebody changes while the service runs must not
-            # make its answers fail
-            self._reranker.columns = self._explainer.columns = table
-
-    def rerank(self, ranked: Ranked, past: Past, k: int, diversity: float) -> Ranked:
+    def rerank(self, shelf: Shelf, ranked: Ranked, past: Past, k: int, diversity: float) -> Ranked:
         """At most k items of a target's best ones, in the order of the rules."""
         if self._reranker.idle(diversity):
             return Ranked(ranked.items[:k], ranked.scores[:k])
-        self._up_to_date()
         asked = past.histories.asked
         now = None if asked is None else int(asked[0])
-        context = Context(self._reranker.columns, past.items, k, now, diversity)
+        # rules are not checked again: what somebody adds while the service runs must not make its
+        # answers fail
+        context = Context(shelf.table, past.items, k, now, diversity)
         return self._reranker(ranked, context)
 
     def explain(
-        self, model: Candidate, histories: Histories, target: str, ranked: Ranked, past: Past
+        self,
+        shelf: Shelf,
+        model: Candidate,
+        histories: Histories,
+        target: str,
+        ranked: Ranked,
+        past: Past,
     ) -> list[dict[str, Any]]:
         """What to tell about each item of `ranked`, one entry per item."""
-        self._up_to_date()
-        added, n = self.shelf.added, len(self.shelf.catalogue)
+        added, n = shelf.added, len(shelf.catalogue)
         rows = {i: i - added.start for i in ranked.items.tolist() if i >= n}
         stand_ins = {i: (added.near[r], added.weights[r]) for i, r in rows.items()}
         meant = {added.stand_in(i): i for i in past.items.tolist() if i >= n}
-        return self._explainer(model, histories, target, ranked, stand_ins, meant)
+        explainer = self._explainer.over(shelf.table)
+        return explainer(model, histories, target, ranked, stand_ins, meant)
 
 
 def told_failures(request_id: str, lists: Sequence[Ranked]) -> list[str]:

@@ -65,6 +65,7 @@ class Question:
 
     request: RecommendRequest
     request_id: str
+    shelf: Shelf  # as it was when the question came
     past: Past
     parts: tuple[Part, ...]
     wish: Wish | None = None
@@ -74,7 +75,7 @@ class Question:
 
 @dataclass
 class Recommender:
-    """A loaded bundle, and the items that were added since."""
+    """A loaded bundle, and the items that were added since: `shelf` is another one then."""
 
     release: str
     dossier: dict[str, Any]
@@ -166,15 +167,14 @@ class Recommender:
         """
         self.check(request.target, request.k, request.history)
         wanted = self._kind(request.kind)
-        past = self.people.past(
-            self.shelf, view, request.history, request.user_domain, request.user_id
-        )
+        shelf = self.shelf
+        past = self.people.past(shelf, view, request.history, request.user_domain, request.user_id)
         asked, longest = past.histories, self.service["max_history"]
         if len(asked.items) > longest:
             asked = asked.last(longest)
         if wanted is not None:
             asked = replace(asked, wanted=np.array([wanted], dtype=np.int8))
-        domains = self.shelf.domains
+        domains = shelf.domains
         inside = {domains[item] for item in past.items.tolist()}
         parts = []
         for target in targets_of(request.target):
@@ -187,7 +187,7 @@ class Recommender:
                 f"{n} does not tell kinds of events apart; `kind` is ignored" for n in deaf
             )
         request_id = request_id or new_id()
-        return Question(request, request_id, past, tuple(parts), notes=notes)
+        return Question(request, request_id, shelf, past, tuple(parts), notes=notes)
 
     def _kind(self, kind: str | None) -> int | None:
         """The number of a kind of event.
@@ -215,15 +215,16 @@ class Recommender:
             return None
         hidden = np.array(self._hidden(question, part), dtype=np.int64)
         k = self.finishing.wanted(self._length(question), request.diversity)
-        return Wanted(k, hidden, self.shelf.added.borrowed(part.target))
+        return Wanted(k, hidden, question.shelf.added.borrowed(part.target))
 
     def _hidden(self, question: Question, part: Part) -> list[int]:
         """Places of what may not be shown."""
-        own, request = self.shelf.index[part.target], question.request
+        shelf, request = question.shelf, question.request
+        own = shelf.index[part.target]
         hidden = [own[i] for i in request.exclude if i in own]
         if request.exclude_seen:
             hidden += question.past.items.tolist()
-        return self.shelf.places(part.target, hidden)
+        return shelf.places(part.target, hidden)
 
     def score(self, question: Question) -> dict[str, Floats | Best]:
         """Each target's scores, or short list, by its model, in this thread.
@@ -251,7 +252,7 @@ class Recommender:
         """The answer from each target's scores of its catalogue items, (items of the target,), or
         from its short list."""
         request, parts, notes = question.request, question.parts, [*question.notes]
-        meant = [self._meant(question.wish, part) for part in parts]
+        meant = [self._meant(question, part) for part in parts]
         lists = [
             self._rank(question, part, scores[part.target], words, len(parts) > 1)
             for part, words in zip(parts, meant, strict=True)
@@ -273,7 +274,7 @@ class Recommender:
                 told = self._explained(question, part, chosen, words)
             found = zip(places, chosen.items.tolist(), chosen.scores.tolist(), told, strict=True)
             for (rank, _), index, score, why in found:
-                item = self.shelf.show(index)
+                item = question.shelf.show(index)
                 item["rank"], item["score"], item["explanation"] = rank + 1, score, why
                 if chances is not None:
                     item["propensity"] = chances[rank]
@@ -325,7 +326,7 @@ class Recommender:
     ) -> Ranked:
         """The best items of one target after wish (`words`, as `_meant` tells), filters and rules;
         `comparable` scores are in standard deviations."""
-        request, shelf = question.request, self.shelf
+        request, shelf = question.request, question.shelf
         if isinstance(scores, Best):
             items = shelf.items_at(part.target, scores.places)
             return self._in_order(question, Ranked(items, scores.scores))
@@ -349,31 +350,32 @@ class Recommender:
         ranked = Ranked(choices[best], worth[best].astype(np.float32))
         return self._in_order(question, ranked)
 
-    def _meant(self, wish: Wish | None, part: Part) -> tuple[float, Floats] | None:
+    def _meant(self, question: Question, part: Part) -> tuple[float, Floats] | None:
         """The share of the taste beside a wish, and how near each of the target's items is to the
         words, with mean 0 and deviation 1; None without a wish."""
+        wish = question.wish
         if wish is None:
             return None
         share = wish.personal if part.route in ("warm", "cold_start") else 0.0
-        near = self.shelf.cosines(wish.vectors[part.target], part.target)
+        near = question.shelf.cosines(wish.vectors[part.target], part.target)
         return share, standardised(near[None])[0]
 
     def _explained(
         self, question: Question, part: Part, chosen: Ranked, words: tuple[float, Floats] | None
     ) -> list[dict[str, Any]]:
         told = self.finishing.explain(
-            part.model, part.histories, part.target, chosen, question.past
+            question.shelf, part.model, part.histories, part.target, chosen, question.past
         )
         if words is None:
             return told
         share, meaning = words
-        places = self.shelf.places(part.target, chosen.items.tolist())
+        places = question.shelf.places(part.target, chosen.items.tolist())
         fits = meaning[places].tolist()
         return [by_wish(why, share, fit) for why, fit in zip(told, fits, strict=True)]
 
     def _in_order(self, question: Question, ranked: Ranked) -> Ranked:
         k, diversity = self._length(question), question.request.diversity
-        return self.finishing.rerank(ranked, question.past, k, diversity)
+        return self.finishing.rerank(question.shelf, ranked, question.past, k, diversity)
 
     def check(self, target: str | list[str], k: int, history: Sequence[Any] = ()) -> None:
         """

@@ -31,8 +31,8 @@ def router(live: Callable[[], Live]) -> APIRouter:
         """Items by a part of their title."""
         found = live()
         recommender = found.recommender
-        shelf = recommender.shelf
         await found.look(recommender, None)
+        shelf = recommender.shelf
         if domain is not None and domain not in shelf.index:
             raise NotFound(unknown(recommender, domain))
         shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
@@ -43,8 +43,8 @@ def router(live: Callable[[], Live]) -> APIRouter:
         """One item."""
         found = live()
         recommender = found.recommender
-        shelf = recommender.shelf
         await found.look(recommender, None)
+        shelf = recommender.shelf
         if domain is not None:
             return answer(shelf.show(find(recommender, domain, item_id)))
         places = [own[item_id] for own in shelf.index.values() if item_id in own]
