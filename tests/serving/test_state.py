@@ -1,11 +1,9 @@
 """What every store must do; the same tests for a SQLite file and a real Redis server."""
 
 import asyncio
-import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +12,7 @@ import pytest
 
 from bridgerec.errors import ConfigError
 from bridgerec.serving.state import Event, NewItem, Reaction, StateError, Store, open_store
+from redis_server import redis_server
 
 T = TypeVar("T")
 ADDER = """
@@ -201,28 +200,8 @@ class TestSqlite(StoreContract):
 class TestRedis(StoreContract):
     @pytest.fixture(scope="class")
     def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        pytest.importorskip("redis")
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.skip("there is no redis-server on this machine")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        folder = tmp_path_factory.mktemp("redis")
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
-                   "--appendonly", "yes", "--appendfsync", "always", "--save", ""]  # fmt: skip
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        limit = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < limit
-                time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
-        process.terminate()
-        process.wait(timeout=15)
+        with redis_server(tmp_path_factory.mktemp("redis")) as address:
+            yield address
 
     @pytest.fixture
     def place(self, server: str) -> str:
