@@ -19,7 +19,7 @@ from bridgerec.errors import ConfigError
 from bridgerec.models.base import Candidate, check_catalogue
 from bridgerec.models.scores import standardised
 from bridgerec.registry.bundle import check_bundle
-from bridgerec.runtime import read_json
+from bridgerec.runtime import file_hash, read_json
 from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
@@ -85,6 +85,8 @@ class Recommender:
     people: People
     shelf: Shelf
     folder: Path = field(default_factory=Path)
+    hashes: Mapping[str, str] = field(default_factory=dict)  # of its parts, checked when opened
+    bento_hash: str | None = None  # of the whole Bento, once `quicken` has read it
     finishing: Finishing = field(init=False)
     chance: Chance | None = field(init=False)
 
@@ -128,6 +130,7 @@ class Recommender:
             people=people,
             shelf=shelf,
             folder=folder,
+            hashes=manifest["sha256"],
         )
 
     def warm(self) -> None:
@@ -138,8 +141,11 @@ class Recommender:
                 model.score(asked, target)
 
     def quicken(self) -> None:
-        """Make copies by which models find lists faster, after `warm`; takes a second or two, in
-        which questions are answered all the same, and equally."""
+        """Make copies by which models find lists faster, after `warm`, and hash the Bento; takes a
+        second or two, in which questions are answered all the same, and equally."""
+        bento = self.folder.parent.parent  # see `find_bundle`
+        if (bento / "bento.yaml").is_file():
+            self.bento_hash = file_hash(bento)
         for model in set(self.models.values()):
             if isinstance(model, ServedTowers):
                 model.quicken()

@@ -38,19 +38,20 @@ def router(live: Callable[[], Live]) -> APIRouter:
         shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
         return answer({"items": shown, "request_id": request_id(request)})
 
-    @routes.get("/items/{item_id:path}", response_model=schemas.Item)
-    async def item(item_id: schemas.Id, domain: Domain = None) -> Response:
+    @routes.get("/items/{item_id:path}", response_model=schemas.ItemAnswer)
+    async def item(request: Request, item_id: schemas.Id, domain: Domain = None) -> Response:
         """One item."""
         found = live()
         recommender = found.recommender
         await found.look(recommender, None)
         shelf = recommender.shelf
         if domain is not None:
-            return answer(shelf.show(find(recommender, domain, item_id)))
-        places = [own[item_id] for own in shelf.index.values() if item_id in own]
+            places = [find(recommender, domain, item_id)]
+        else:
+            places = [own[item_id] for own in shelf.index.values() if item_id in own]
         if not places:
             raise NotFound(f"no domain has an item {item_id!r}")
-        return answer(shelf.show(places[0]))
+        return answer({**shelf.show(places[0]), "request_id": request_id(request)})
 
     @routes.post("/items", response_model=schemas.ItemResponse)
     async def add(request: Request, body: schemas.ItemRequest) -> Response:
