@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
@@ -177,6 +178,40 @@ class TestSqlite(StoreContract):
         run(store.forget("very-secret-person"))
         content = b"".join(p.read_bytes() for p in (tmp_path / "state").iterdir())
         assert b"very-secret-item" not in content
+
+    def test_forgotten_people_leave_the_disk_once_nobody_reads_them(
+        self, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def left() -> bool:
+            parts = [p.read_bytes() for p in (tmp_path / "state").iterdir()]
+            return b"very-secret-item" in b"".join(parts)
+
+        async def forgotten_while_read() -> None:
+            await store.add([event(1, item_id="very-secret-item")])
+            reading = asyncio.create_task(read(0.4))
+            await asyncio.sleep(0.1)
+            await store.forget("ann")
+            assert not left()  # it came back when the reader was gone
+            assert "still holds" not in caplog.text
+            await reading
+            await store.add([event(2, item_id="very-secret-item")])
+            reading = asyncio.create_task(read(3))
+            await asyncio.sleep(0.1)
+            await store.forget("ann")
+            assert "still holds what was removed" in caplog.text
+            await reading
+            await store.add([event(3)])
+            assert not left()
+
+        async def read(seconds: float) -> None:
+            """As another process would, for so long."""
+            reader = sqlite3.connect(tmp_path / "state" / "state.sqlite", isolation_level=None)
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchone()
+            await asyncio.sleep(seconds)
+            reader.close()
+
+        run(forgotten_while_read())
 
     def test_only_its_owner_can_read_it(self, store: Store, tmp_path: Path) -> None:
         run(store.add([event(1)]))
