@@ -801,3 +801,45 @@ def test_a_persons_events_are_told_in_the_order_of_time(
     live.close()
     assert [e["timestamp"] for e in told] == sorted(e["timestamp"] for e in told)
     assert "live" in {e["source"] for e in told[:-1]}
+
+
+def test_variety_that_no_rule_makes_is_told(recommender: Recommender) -> None:
+    ask = {"target": "right", "user_id": "u5", "diversity": 0.5}
+    told = ["no rule of this release makes lists varied; `diversity` is ignored"]
+    assert recommender.recommend(ask)["notes"] == told
+    assert recommender.recommend({**ask, "diversity": 0})["notes"] == []
+    service = {**SERVICE, "rules": [{"use": "bridgerec.serving.diversity:MMR"}]}
+    varied = replace(recommender, service=service).recommend(ask)
+    assert varied["notes"] == []
+    assert ids(varied) != ids(recommender.recommend(ask))
+
+
+def test_accounts_that_no_table_maps_are_one_person_by_id(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    """As in training, where an account without an entry is the person of that id."""
+    people = replace(recommender.people, account_index={("left", "7"): 3})
+    store = open_store(str(tmp_path / "state"))
+    live = Live(replace(recommender, people=people), Embedder(tmp_path), store)
+
+    async def work() -> None:
+        async with served(live) as client:
+
+            async def known(user: str, domain: str) -> list[str]:
+                answer = await client.get(f"/users/{user}", params={"user_domain": domain})
+                return [e["item_id"] for e in answer.json()["events"] if e["source"] == "live"]
+
+            for user, domain, item in (
+                ("7", "left", "i1"),
+                ("7", "right", "i2"),
+                ("8", "left", "i3"),
+            ):
+                event = {"user_id": user, "user_domain": domain, "domain": "left", "item_id": item}
+                assert (await client.post("/events", json=event)).status_code == 200
+            assert await known("7", "left") == ["i1"]  # the table's person u3
+            assert await known("u3", "right") == ["i1"]
+            assert await known("7", "right") == ["i2"]
+            assert await known("8", "left") == await known("8", "right") == ["i3"]
+
+    asyncio.run(work())
+    live.close()

@@ -26,6 +26,7 @@ class Finishing:
 
     def __init__(self, shelf: Shelf, service: Mapping[str, Any]) -> None:
         rules = build_rules(service["rules"])
+        self.varies = any(rule.varies for rule in rules)  # whether `diversity` has an effect
         self._reranker = Reranker(rules, shelf.table, int(service["rules_pool"]))
         self._explainer = Explainer(shelf.table)
 

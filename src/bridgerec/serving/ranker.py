@@ -187,6 +187,8 @@ class Recommender:
             route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
         notes = past.notes
+        if request.diversity and not self.finishing.varies:
+            notes += ("no rule of this release makes lists varied; `diversity` is ignored",)
         if wanted is not None:
             deaf = dict.fromkeys(p.name for p in parts if not p.model.tells_kinds)
             notes += tuple(

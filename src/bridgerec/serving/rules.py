@@ -55,9 +55,11 @@ class RuleConfig(BaseModel):
 
 
 class Rule(ABC):
-    """A re-ranking rule.  Subclasses set `config_class` and implement `apply`."""
+    """A re-ranking rule.  Subclasses set `config_class` and implement `apply`; those that do what a
+    request's `diversity` asks for set `varies`."""
 
     config_class: ClassVar[type[RuleConfig]] = RuleConfig
+    varies: ClassVar[bool] = False
 
     def __init__(self, config: RuleConfig | None = None) -> None:
         self.config: Any = config or self.config_class()
