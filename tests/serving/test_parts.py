@@ -843,3 +843,18 @@ def test_accounts_that_no_table_maps_are_one_person_by_id(
 
     asyncio.run(work())
     live.close()
+
+
+def test_titles_of_changed_and_added_items_are_found_at_their_places(
+    recommender: Recommender, training: Training
+) -> None:
+    assert training.vectors is not None
+    vector = training.vectors[0]
+    put(recommender, (1, addition(vector, item_id="i35", title="A STRANGE word")))
+    put(recommender, (2, addition(vector, item_id="n1", title="strange thing 3")))
+    shelf = recommender.shelf
+    assert shelf.titled(None, "Strange", 9) == [35, 60]
+    assert shelf.titled("left", "strange", 9) == []
+    assert shelf.titled("right", "thing 3", 99) == [i for i in range(30, 40) if i != 35] + [60]
+    assert shelf.titled(None, "THING", 3) == [0, 1, 2]
+    assert shelf.titled(None, "", 99) == [*range(61)]

@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from heapq import merge
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from bridgerec.serving.labels import Labels
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.schemas import Filters
 from bridgerec.serving.state import NewItem
+from bridgerec.serving.titles import Titles
 from bridgerec.serving.towers import mapped
 
 Floats = NDArray[np.float32]
@@ -66,9 +69,11 @@ class Shelf:
         self.price = np.array([np.nan if p is None else p for p in price], dtype=np.float64)
         self.category, self.brand = (Labels.of(self.columns[c]) for c in ("category", "brand"))
         self.index: dict[str, dict[str, int]] = {}
+        self._titles: dict[str, Titles] = {}  # the catalogue's
         for domain in catalogue.domains:
             block = catalogue.block(domain)
             ids = self.columns["item_id"][block]
+            self._titles[domain] = Titles(self.columns["title"][block])
             self.index[domain] = dict(zip(ids, range(block.start, block.stop), strict=True))
         self.added = Additions(n)
         self.changed: dict[int, Floats] = {}  # vectors of catalogue items that have other words now
@@ -203,15 +208,20 @@ class Shelf:
 
     def titled(self, domain: str | None, query: str, limit: int) -> list[int]:
         """The first `limit` items with `query` in their title, whatever its case."""
-        folded, found = query.casefold(), []
-        titles = self.columns["title"]
-        for name in [domain] if domain is not None else list(self.catalogue.domains):
-            for item in self.choices(name).tolist():
-                if folded in titles[item].casefold():
-                    found.append(item)
-                    if len(found) == limit:
-                        return found
-        return found
+        names = [domain] if domain is not None else self.catalogue.domains
+        return list(islice(chain.from_iterable(self._titled(n, query) for n in names), limit))
+
+    def _titled(self, domain: str, query: str) -> Iterator[int]:
+        block, titles, part = self.catalogue.block(domain), self.columns["title"], query.casefold()
+
+        def fitting(items: Iterable[int]) -> Iterator[int]:
+            return (item for item in items if part in titles[item].casefold())
+
+        known = (block.start + place for place in self._titles[domain].find(query))
+        same = (item for item in known if item not in self.changed)
+        other = sorted(i for i in self.changed if block.start <= i < block.stop)
+        yield from merge(same, fitting(other))
+        yield from fitting(self.added.of_domain(domain).tolist())
 
 
 def _shared(texts: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Items: looking them up, and adding new ones."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated
 
@@ -35,7 +36,9 @@ def router(live: Callable[[], Live]) -> APIRouter:
         shelf = recommender.shelf
         if domain is not None and domain not in shelf.index:
             raise NotFound(unknown(recommender, domain))
-        shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
+        # in a thread: what nothing fits is found after looking at all titles
+        places = await asyncio.to_thread(shelf.titled, domain, query, limit)
+        shown = [shelf.show(item) for item in places]
         return answer({"items": shown, "request_id": request_id(request)})
 
     @routes.get("/items/{item_id:path}", response_model=schemas.ItemAnswer)
