@@ -65,7 +65,9 @@ class Finishing:
 
 def told_failures(request_id: str, lists: Sequence[Ranked]) -> list[str]:
     """A note for each rule that failed; whoever runs the service is told, too."""
-    failed = {rule: error for ranked in lists for rule, error in ranked.failed}
+    failed: dict[str, Exception] = {}
+    for ranked in lists:
+        failed.update(ranked.failed)
     for rule, error in failed.items():
         what, where = type(error).__name__, " < ".join(frames(error)[::-1])
         log.error("request %s: the rule %s failed, %s at %s", request_id, rule, what, where)
