@@ -7,14 +7,16 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import load_file, save_file
 
-from bridgerec.config import Service
+from bridgerec.config import Encoder, Service
 from bridgerec.data.dataset import Catalogue, Histories, Training
+from bridgerec.encoders.whitening import Whitening
 from bridgerec.models.popularity import Popularity
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
 from bridgerec.registry.bundle import PARTS
 from bridgerec.runtime import file_hash, write_json
 
 SIZE = 128
+ENCODED = 384  # numbers of the default encoder
 CLUSTERS = 512
 DAYS = 200
 
@@ -121,7 +123,25 @@ def write(folder: Path, training: Training, epochs: int = 1) -> None:
     save_file({**stored, "timestamp": histories.timestamp}, folder / "histories.safetensors")
     assert training.vectors is not None
     save_file({"vectors": training.vectors.astype(np.float16)}, folder / "vectors.safetensors")
+    write_words(folder, catalogue)
     seal(folder)
+
+
+def write_words(folder: Path, catalogue: Catalogue) -> None:
+    """What embeds words: the default encoder, turned into the size of these vectors.  They are of
+    no meaning in the simulated items' space, which costs as much as if they were."""
+    turned = np.linalg.qr(np.random.default_rng(1).standard_normal((ENCODED, SIZE)))[0]
+    means = np.zeros((len(catalogue.domains), ENCODED), dtype=np.float32)
+    Whitening(means, turned.astype(np.float32)).save(folder / "whitening.safetensors")
+    record = {
+        "encoder": Encoder().model_dump(mode="json"),
+        "fields": ["title"],
+        "max_characters": 200,
+        "domains": list(catalogue.domains),
+        "size": SIZE,
+        "space": "benchmark",
+    }
+    write_json(folder / "encoder.json", record)
 
 
 def seal(folder: Path) -> None:

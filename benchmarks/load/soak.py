@@ -21,11 +21,14 @@ EVERY = 60.0  # seconds between kills
 
 @dataclass
 class Record:
-    """What the clients saw: `accepted` items by user, counts by path and outcome."""
+    """What the clients saw: `accepted` items by user, who was `forgotten`, which items were
+    `added`, counts by path and outcome."""
 
     accepted: dict[str, set[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -47,6 +50,7 @@ def soak(folder: Path, catalogue: Catalogue, minutes: float) -> None:
     total = sum(map(len, record.accepted.values()))
     print(f"{minutes:g} minutes, {kills} workers killed: {dict(record.counts)}")
     print(f"{total} accepted events, {lost} lost; wrong answers: {len(record.wrong)}")
+    print(f"{len(record.forgotten)} people forgotten, {len(record.added)} items added")
     if lost or record.wrong:
         raise RuntimeError(f"{lost} accepted events are lost; {record.wrong[:3]}")
 
@@ -108,23 +112,78 @@ def client(url: str, catalogue: Catalogue, number: int, end: float, record: Reco
             send(url, "/similar", {"domain": "shop", "item_id": item, "target": "video"}, record)
             batch = {"requests": [asked, {"target": "video", "user_id": user}]}
             send(url, "/recommend_batch", batch, record)
+            if found is not None:
+                react(url, str(found["request_id"]), shown, record)
+        if turn % 11 == 0:
+            forgetting(url, f"F{number}-{turn}", item, record)
+        if turn % 13 == 0:
+            words = {"text": f"item of group {turn % 50}", "target": "video", "user_id": user}
+            send(url, "/search", words, record)
+        if turn % 29 == 0:
+            adding(url, f"N{number}-{turn}", record)
 
 
-def send(url: str, path: str, body: object, record: Record) -> dict[str, object] | None:
+def react(url: str, request_id: str, shown: list[str], record: Record) -> None:
+    """What was shown, and a click on the first; telling it again changes nothing."""
+    told = [{"domain": "shop", "item_id": i, "position": n} for n, i in enumerate(shown, 1)]
+    clicked = [{"domain": "shop", "item_id": shown[0]}]
+    body = {"request_id": request_id, "shown": told, "clicked": clicked}
+    if send(url, "/feedback", body, record) is not None:
+        again = send(url, "/feedback", body, record)
+        if again is not None and again["accepted"] != 0:
+            record.wrong.append(f"feedback on {request_id} was taken twice")
+
+
+def forgetting(url: str, user: str, item: str, record: Record) -> None:
+    """Somebody comes, is forgotten, and must be unknown to whoever is asked."""
+    event = {"event_id": "only", "user_id": user, "domain": "shop", "item_id": item}
+    if send(url, "/events", event, record) is None:
+        return
+    if send(url, f"/users/{user}", None, record, "DELETE") is None:
+        return  # its worker was killed: nobody knows whether it was done
+    known = send(url, f"/users/{user}", None, record, "GET")
+    found = send(url, "/recommend", {"target": "shop", "user_id": user}, record)
+    if (known and (known["known"] or known["stored"])) or (found and found["route"] == "warm"):
+        record.wrong.append(f"{user} was forgotten and is known")
+    with record.lock:
+        record.forgotten.append(user)
+
+
+def adding(url: str, item: str, record: Record) -> None:
+    """A new item must be found by its title, by its id, and among those like it."""
+    new = {"domain": "video", "item_id": item, "title": f"Lamp number {item}"}
+    if send(url, "/items", new, record) is None:
+        return
+    found = send(url, f"/items?domain=video&query={item.lower()}", None, record, "GET")
+    if found is not None and item not in [entry["item_id"] for entry in found["items"]]:  # type: ignore[attr-defined]
+        record.wrong.append(f"{item} was added and is not found")
+    asked = {"target": "video", "k": 1, "allow": [item]}
+    found = send(url, "/recommend", asked, record)
+    if found is not None and [entry["item_id"] for entry in found["items"]] != [item]:  # type: ignore[attr-defined]
+        record.wrong.append(f"{item} was added and cannot be recommended")
+    with record.lock:
+        record.added.append(item)
+
+
+def send(
+    url: str, path: str, body: object, record: Record, method: str = "POST"
+) -> dict[str, object] | None:
     """The answer; None where there is none, because its worker was killed or refused it.  An event
     without an answer is sent again, as its sender would: its id makes that harmless."""
+    name = "/".join(path.partition("?")[0].split("/")[:2])  # without ids
+    name = name if method == "POST" else f"{method} {name}"
     for _ in range(20 if path == "/events" else 1):
         try:
-            answer = httpx.post(f"{url}{path}", json=body, timeout=30)
+            answer = httpx.request(method, f"{url}{path}", json=body, timeout=30)
         except httpx.HTTPError as error:
-            kind = f"{path} {type(error).__name__}"
+            kind = f"{name} {type(error).__name__}"
         else:
             if answer.status_code == 200:
                 with record.lock:
-                    record.counts[f"{path} 200"] += 1
+                    record.counts[f"{name} 200"] += 1
                 found: dict[str, object] = answer.json()
                 return found
-            kind = f"{path} {answer.status_code}"
+            kind = f"{name} {answer.status_code}"
         with record.lock:
             record.counts[kind] += 1
         time.sleep(0.1)
@@ -132,9 +191,14 @@ def send(url: str, path: str, body: object, record: Record) -> dict[str, object]
 
 
 def check(url: str, record: Record) -> int:
-    """How many accepted events the service does not know of."""
+    """How many accepted events, and added items, the service does not know of."""
     lost = 0
     for user, items in record.accepted.items():
         answer = httpx.get(f"{url}/users/{user}", timeout=30).json()
         lost += len(items - {event["item_id"] for event in answer["events"]})
+    for user in record.forgotten:
+        if httpx.get(f"{url}/users/{user}", timeout=30).json()["known"]:
+            record.wrong.append(f"{user} was forgotten and is known at the end")
+    for item in record.added:
+        lost += httpx.get(f"{url}/items/{item}", timeout=30).status_code != 200
     return lost

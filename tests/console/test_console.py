@@ -316,7 +316,8 @@ def test_both_languages_say_the_same_things(visit: Callable[..., Console]) -> No
     page = visit().open()
     found = page.evaluate(
         """async () => {
-          const { english, chinese } = await import("/console/words.js");
+          const { english } = await import("/console/english.js");
+          const { chinese } = await import("/console/chinese.js");
           const holes = (text) => [...text.matchAll(/\\{\\w+\\}/g)].map(String).sort().join();
           const used = [...document.querySelectorAll("[data-t], [data-t-label], [data-t-hint]")]
             .flatMap((e) => [e.dataset.t, e.dataset.tLabel, e.dataset.tHint]).filter(Boolean);
@@ -329,6 +330,52 @@ def test_both_languages_say_the_same_things(visit: Callable[..., Console]) -> No
     assert found["english"] == found["chinese"]
     assert set(found["used"]) <= set(found["english"])
     assert found["uneven"] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "english", "chinese"),
+    [
+        (422, "refused", "The service refused this request.", "服务拒绝了此请求。"),
+        (503, "state", "The place for events", "无法访问保存事件和新物品的存储。"),
+        (429, "rate_limited", "This key asks too often", "此密钥提问过于频繁"),
+        (418, "of_tomorrow", "k is a teapot", "k is a teapot"),
+    ],
+)
+def test_a_refusal_is_told_in_the_readers_language(
+    visit: Callable[..., Console], status: int, code: str, english: str, chinese: str
+) -> None:
+    console = visit(expected=("/recommend",))
+    page = console.open()
+    console.settled()
+    problem = {"error": code, "message": "k is a teapot", "remedy": "Pour.", "request_id": "r-9"}
+    page.route("**/recommend", lambda route: route.fulfill(status=status, json=problem))
+    page.fill("#k", "4")
+    trouble = page.locator("#answer .trouble")
+    trouble.wait_for()
+    for language, words in (("en", english), ("zh", chinese)):
+        page.click(f"[data-language={language}]")
+        page.locator(
+            "#answer .trouble", has_text="请求" if language == "zh" else "Request"
+        ).wait_for()
+        page.get_by_role("button", name="重试" if language == "zh" else "Try again").click()
+        page.locator("#answer .trouble strong", has_text=words).wait_for()
+        for own in ("k is a teapot", "Pour.", "r-9"):  # what the service says is there, too
+            assert own in trouble.inner_text()
+
+
+def test_what_was_found_is_read_out(visit: Callable[..., Console]) -> None:
+    page = visit().open()
+    said = page.locator("#item-list + [role=status]")
+    assert said.inner_text() == ""
+    page.fill("#item-input", "the")
+    page.locator("#item-list li button").first.wait_for()
+    n = page.locator("#item-list li button").count()
+    assert said.inner_text() == f"{n} found. Arrow keys walk through them."
+    page.fill("#item-input", "no such title at all")
+    page.locator("#item-list .empty").wait_for()
+    assert said.inner_text() == "Nothing found."
+    page.keyboard.press("Escape")
+    assert said.inner_text() == ""
 
 
 def test_evidence_has_a_bar_for_each_candidate(

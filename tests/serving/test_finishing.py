@@ -117,7 +117,7 @@ def test_an_added_item_can_be_varied_and_explained(finished: Workspace, user: st
     best = ask(known, user)[0]
     own = known.shelf.index["films"][best["item_id"]]
     new = NewItem("films", "brand-new", f"{best['title']} again", "", best["category"], "")
-    known.shelf.take([(1, new)], known.shelf.vector(np.array([own])))
+    known.shelf = known.shelf.taking([new], known.shelf.vector(np.array([own])), 1)
     told = ask(known, user, k=200, explain=True, diversity=0.3)
     (mine,) = [item for item in told if item["item_id"] == "brand-new"]
     assert mine["explanation"]["because"]

@@ -118,10 +118,11 @@ def test_forgetting_takes_the_releases_own_history_too(url: str, finished: Works
     post(url, "/events", user_id=name, domain="films", item_id="no-such")
     assert get(url, "/users", query=name)["users"] == [name]
     gone = httpx.delete(f"{url}/users/{name}").json()
-    assert gone == {"user_id": name, "forgotten": True}
+    assert gone == {"user_id": name, "forgotten": True, "request_id": gone["request_id"]}
     for _ in range(10):
         after = get(url, f"/users/{name}")
-        assert after == {"user_id": name, "known": False, "events": [], "stored": 0}
+        nothing = {"user_id": name, "known": False, "events": [], "stored": 0}
+        assert after == {**nothing, "request_id": after["request_id"]}
         answer = post(url, "/recommend", target="films", user_id=name).json()
         assert answer["route"] == "unknown"
     assert get(url, "/users", query=name)["users"] == []

@@ -75,3 +75,8 @@ def test_every_error_has_the_one_shape(described: dict[str, Any]) -> None:
     assert described["components"]["securitySchemes"].keys() == {"bearer", "header"}
     assert "admin or writer" in described["paths"]["/events"]["post"]["description"]
     assert "Needs no key" in described["paths"]["/health"]["get"]["description"]
+
+
+def test_every_answer_carries_the_id_of_its_request() -> None:
+    for operation, answer in ANSWERS.items():  # test_examples compares them with real answers
+        assert answer["request_id"], operation

@@ -91,7 +91,8 @@ def addition(vector: NDArray[np.float32], **changes: Any) -> NewItem:
 
 def put(recommender: Recommender, *rows: tuple[int, NewItem]) -> None:
     vectors = [np.frombuffer(i.vector, np.float16).astype(np.float32) for _, i in rows]
-    recommender.shelf.take(rows, vectors)
+    items = [item for _, item in rows]
+    recommender.shelf = recommender.shelf.taking(items, vectors, max(n for n, _ in rows))
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
@@ -134,11 +135,11 @@ def test_a_new_item_follows_its_taste(recommender: Recommender, training: Traini
 
 def test_few_neighbours_and_no_likeness() -> None:
     block = np.eye(3, 4, dtype=np.float32)
-    near, weights = nearest(np.array([0.6, 0.8, 0, 0], dtype=np.float32), block)
+    near, weights = nearest(block @ np.array([0.6, 0.8, 0, 0], dtype=np.float32))
     assert near[:3].tolist() == [1, 0, 2]
     assert weights.sum() == pytest.approx(1)
     assert weights[:2] == pytest.approx([0.8 / 1.4, 0.6 / 1.4])
-    near, weights = nearest(np.array([0, 0, 0, 1], dtype=np.float32), block)
+    near, weights = nearest(block @ np.array([0, 0, 0, 1], dtype=np.float32))
     assert weights[:3] == pytest.approx([1 / 3] * 3)
 
 
@@ -689,6 +690,37 @@ def test_with_a_wish_reasons_add_up_to_the_score_that_ranks(
     assert {item["explanation"]["wish"] for item in plain["items"]} == {None}
 
 
+@pytest.mark.parametrize("at", ["cosines", "fits"])
+def test_an_item_that_comes_while_a_question_is_answered_is_for_the_next_one(
+    recommender: Recommender, training: Training, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """An explained question is answered in a thread: meanwhile the shelf may grow."""
+    assert training.vectors is not None
+    vector, real, come = training.vectors[40], getattr(Shelf, at), []
+
+    def interrupted(self: Shelf, *given: Any) -> Any:
+        found = real(self, *given)
+        if not come:
+            come.append(addition(vector))
+            put(recommender, (1, come[0]))
+            put(recommender, (2, addition(vector, item_id="i35", title="Other", price=7.0)))
+        return found
+
+    monkeypatch.setattr(Shelf, at, interrupted)
+    request = RecommendRequest(target="right", user_id="u4", k=60, explain=True, diversity=0.5)
+
+    def answer() -> dict[str, tuple[str, float | None]]:
+        question = replace(recommender.ask(request), wish=Wish({"right": vector}, 0.5))
+        found = recommender.finish(question, recommender.score(question))
+        return {item["item_id"]: (item["title"], item["price"]) for item in found["items"]}
+
+    first, second = answer(), answer()
+    assert first["i35"] == ("thing 35", None)
+    assert "new" not in first
+    assert second["i35"] == ("Other", 7.0)
+    assert "new" in second
+
+
 def test_a_rule_whose_last_item_was_changed_goes_on(
     recommender: Recommender, training: Training
 ) -> None:
@@ -696,9 +728,8 @@ def test_a_rule_whose_last_item_was_changed_goes_on(
     assert training.vectors is not None
     boost = {"use": "bridgerec.serving.boosts:Boost", "items": ["i33"], "add": 9.0}
     shop = {**boost, "items": [], "brands": ["only"]}
-    shelf = recommender.shelf
     put(recommender, (1, addition(training.vectors[33], item_id="i33", brand="only")))
-    recommender.finishing = Finishing(shelf, {**SERVICE, "rules": [boost, shop]})
+    recommender.finishing = Finishing(recommender.shelf, {**SERVICE, "rules": [boost, shop]})
     ask = {"target": "right", "user_id": "u5", "k": 60, "exclude_seen": False}
     assert ids(recommender.recommend(ask))[0] == "i33"
     put(recommender, (2, addition(training.vectors[33], item_id="i33")))  # no brand any more
@@ -770,3 +801,60 @@ def test_a_persons_events_are_told_in_the_order_of_time(
     live.close()
     assert [e["timestamp"] for e in told] == sorted(e["timestamp"] for e in told)
     assert "live" in {e["source"] for e in told[:-1]}
+
+
+def test_variety_that_no_rule_makes_is_told(recommender: Recommender) -> None:
+    ask = {"target": "right", "user_id": "u5", "diversity": 0.5}
+    told = ["no rule of this release makes lists varied; `diversity` is ignored"]
+    assert recommender.recommend(ask)["notes"] == told
+    assert recommender.recommend({**ask, "diversity": 0})["notes"] == []
+    service = {**SERVICE, "rules": [{"use": "bridgerec.serving.diversity:MMR"}]}
+    varied = replace(recommender, service=service).recommend(ask)
+    assert varied["notes"] == []
+    assert ids(varied) != ids(recommender.recommend(ask))
+
+
+def test_accounts_that_no_table_maps_are_one_person_by_id(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    """As in training, where an account without an entry is the person of that id."""
+    people = replace(recommender.people, account_index={("left", "7"): 3})
+    store = open_store(str(tmp_path / "state"))
+    live = Live(replace(recommender, people=people), Embedder(tmp_path), store)
+
+    async def work() -> None:
+        async with served(live) as client:
+
+            async def known(user: str, domain: str) -> list[str]:
+                answer = await client.get(f"/users/{user}", params={"user_domain": domain})
+                return [e["item_id"] for e in answer.json()["events"] if e["source"] == "live"]
+
+            for user, domain, item in (
+                ("7", "left", "i1"),
+                ("7", "right", "i2"),
+                ("8", "left", "i3"),
+            ):
+                event = {"user_id": user, "user_domain": domain, "domain": "left", "item_id": item}
+                assert (await client.post("/events", json=event)).status_code == 200
+            assert await known("7", "left") == ["i1"]  # the table's person u3
+            assert await known("u3", "right") == ["i1"]
+            assert await known("7", "right") == ["i2"]
+            assert await known("8", "left") == await known("8", "right") == ["i3"]
+
+    asyncio.run(work())
+    live.close()
+
+
+def test_titles_of_changed_and_added_items_are_found_at_their_places(
+    recommender: Recommender, training: Training
+) -> None:
+    assert training.vectors is not None
+    vector = training.vectors[0]
+    put(recommender, (1, addition(vector, item_id="i35", title="A STRANGE word")))
+    put(recommender, (2, addition(vector, item_id="n1", title="strange thing 3")))
+    shelf = recommender.shelf
+    assert shelf.titled(None, "Strange", 9) == [35, 60]
+    assert shelf.titled("left", "strange", 9) == []
+    assert shelf.titled("right", "thing 3", 99) == [i for i in range(30, 40) if i != 35] + [60]
+    assert shelf.titled(None, "THING", 3) == [0, 1, 2]
+    assert shelf.titled(None, "", 99) == [*range(61)]

@@ -19,7 +19,7 @@ from bridgerec.data.dataset import Catalogue
 from bridgerec.data.images import image_files
 from bridgerec.errors import ArtifactError
 from bridgerec.registry.bundle import check_bundle, find_bundle
-from bridgerec.runtime import file_hash
+from bridgerec.runtime import file_hash, read_json
 from bridgerec.serving.launch import running
 from bridgerec.serving.ranker import Recommender
 
@@ -174,8 +174,19 @@ def test_bad_input_is_told_what_and_how(
 def test_release_health_and_traffic(url: str, traffic: Path, finished: Workspace) -> None:
     release = httpx.get(f"{url}/release").json()
     assert release["champion"]["candidate"] in finished.params.competitors
-    health = httpx.get(f"{url}/health").json()
-    assert health == {"status": "ready", "release": release["release"]}
+    assert (
+        release["bundle_sha256"]
+        == read_json(find_bundle(finished.bento) / "manifest.json")["sha256"]
+    )
+    answered = httpx.get(f"{url}/health", headers={"x-request-id": "h-1"})
+    assert answered.json() == {
+        "status": "ready", "release": release["release"], "request_id": "h-1"
+    }  # fmt: skip
+    limit = time.monotonic() + 60
+    while (whole := httpx.get(f"{url}/release").json()["bento_sha256"]) is None:
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+    assert whole == file_hash(finished.bento)
     answer = ask(url, user_id="somebody-secret", k=3)
     limit, own, lines = time.monotonic() + 30, [], []
     while not own and time.monotonic() < limit:  # it is written after the answer

@@ -1,11 +1,10 @@
 """What every store must do; the same tests for a SQLite file and a real Redis server."""
 
 import asyncio
-import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ import pytest
 
 from bridgerec.errors import ConfigError
 from bridgerec.serving.state import Event, NewItem, Reaction, StateError, Store, open_store
+from redis_server import redis_server
 
 T = TypeVar("T")
 ADDER = """
@@ -179,6 +179,40 @@ class TestSqlite(StoreContract):
         content = b"".join(p.read_bytes() for p in (tmp_path / "state").iterdir())
         assert b"very-secret-item" not in content
 
+    def test_forgotten_people_leave_the_disk_once_nobody_reads_them(
+        self, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def left() -> bool:
+            parts = [p.read_bytes() for p in (tmp_path / "state").iterdir()]
+            return b"very-secret-item" in b"".join(parts)
+
+        async def forgotten_while_read() -> None:
+            await store.add([event(1, item_id="very-secret-item")])
+            reading = asyncio.create_task(read(0.4))
+            await asyncio.sleep(0.1)
+            await store.forget("ann")
+            assert not left()  # it came back when the reader was gone
+            assert "still holds" not in caplog.text
+            await reading
+            await store.add([event(2, item_id="very-secret-item")])
+            reading = asyncio.create_task(read(3))
+            await asyncio.sleep(0.1)
+            await store.forget("ann")
+            assert "still holds what was removed" in caplog.text
+            await reading
+            await store.add([event(3)])
+            assert not left()
+
+        async def read(seconds: float) -> None:
+            """As another process would, for so long."""
+            reader = sqlite3.connect(tmp_path / "state" / "state.sqlite", isolation_level=None)
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchone()
+            await asyncio.sleep(seconds)
+            reader.close()
+
+        run(forgotten_while_read())
+
     def test_only_its_owner_can_read_it(self, store: Store, tmp_path: Path) -> None:
         run(store.add([event(1)]))
         modes = {p.name: p.stat().st_mode & 0o77 for p in (tmp_path / "state").iterdir()}
@@ -201,28 +235,8 @@ class TestSqlite(StoreContract):
 class TestRedis(StoreContract):
     @pytest.fixture(scope="class")
     def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        pytest.importorskip("redis")
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.skip("there is no redis-server on this machine")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        folder = tmp_path_factory.mktemp("redis")
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
-                   "--appendonly", "yes", "--appendfsync", "always", "--save", ""]  # fmt: skip
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        limit = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < limit
-                time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
-        process.terminate()
-        process.wait(timeout=15)
+        with redis_server(tmp_path_factory.mktemp("redis")) as address:
+            yield address
 
     @pytest.fixture
     def place(self, server: str) -> str:

@@ -73,7 +73,7 @@ def test_what_is_packaged_into_its_folder_later_does_not_mix_with_it(
         other = {part: -array for part, array in load_file(path).items()}
         path.unlink()
         save_file(other, path)
-    np.testing.assert_array_equal(shelf.vectors, packaged)
+    np.testing.assert_array_equal(shelf.vector(np.arange(len(packaged))), packaged)
     vectors = asyncio.run(embedder.vectors(TITLES, np.array([0, 0, 1, 1])))
     np.testing.assert_allclose(vectors, packaged, atol=1e-3)
     embedder.close()

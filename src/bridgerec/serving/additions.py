@@ -7,8 +7,10 @@ factors, which for models that are linear in the item's factors is the same.  Be
 lead a list only where its neighbours do.
 """
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +34,21 @@ class Borrowed:
         return found
 
 
+class Entry(NamedTuple):
+    """An addition: its global index, vector (size,), and the global indices of its neighbours (k,)
+    with their shares (k,); `first` is the index of its domain's first catalogue item."""
+
+    at: int
+    domain: str
+    vector: Floats
+    near: Ints
+    share: Floats
+    first: int
+
+
 class Additions:
     """`vectors` (m, size), `near` (m, k) catalogue indices, `weights` (m, k) that sum to 1;
-    the global index of row j is `start + j`."""
+    the global index of row j is `start + j`.  They never change: more of them are others."""
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -52,18 +66,23 @@ class Additions:
         """Global indices of the added items of a domain, in the order they came."""
         return self._members.get(domain, self._none)
 
-    def put(self, at: int, domain: str, vector: Floats, block: Floats, first: int) -> None:
-        """Add (or replace) the item with global index `at`; `block` (n, size) are the vectors of
-        its domain's catalogue items, of which `first` is the index of row 0."""
-        near, weights = nearest(vector, block)
-        row = at - self.start
-        self.vectors = _put(self.vectors, row, vector)  # replaced: others may read the old one
-        self.near = _put(self.near, row, near + first)
-        self.weights = _put(self.weights, row, weights)
-        if at not in self.of_domain(domain):
-            self._members[domain] = np.append(self.of_domain(domain), at)
-        rows = self.of_domain(domain) - self.start
-        self._borrowed[domain] = Borrowed(self.near[rows] - first, self.weights[rows])
+    def putting(self, entries: Sequence[Entry]) -> "Additions":
+        """These with more, or in place of those with the same index."""
+        if not entries:
+            return self
+        found, rows = copy(self), [entry.at - self.start for entry in entries]
+        found.vectors = _put(self.vectors, rows, [entry.vector for entry in entries])
+        found.near = _put(self.near, rows, [entry.near for entry in entries])
+        found.weights = _put(self.weights, rows, [entry.share for entry in entries])
+        found._members, found._borrowed = {**self._members}, {**self._borrowed}
+        for domain, first in {entry.domain: entry.first for entry in entries}.items():
+            known = self.of_domain(domain).tolist()
+            own = dict.fromkeys([*known, *(e.at for e in entries if e.domain == domain)])
+            members = np.array([*own], dtype=np.int64)
+            at = members - self.start
+            found._members[domain] = members
+            found._borrowed[domain] = Borrowed(found.near[at] - first, found.weights[at])
+        return found
 
     def borrowed(self, domain: str) -> Borrowed | None:
         """How the domain's added items get scores; None: there are none."""
@@ -74,21 +93,21 @@ class Additions:
         return int(self.near[item - self.start, 0])
 
 
-def _put(rows: NDArray[Any], row: int, new: NDArray[Any]) -> NDArray[Any]:
-    if row == len(rows):
-        return np.concatenate([rows, new[None]]) if row else new[None]
-    found = rows.copy()
-    found[row] = new
+def _put(old: NDArray[Any], rows: list[int], new: list[NDArray[Any]]) -> NDArray[Any]:
+    """A copy of `old` (m, size) with `new` rows at these places, which may be behind its end."""
+    found = np.zeros((max(len(old), max(rows) + 1), len(new[0])), dtype=old.dtype)
+    if len(old):
+        found[: len(old)] = old
+    found[rows] = new
     return found
 
 
-def nearest(vector: Floats, block: Floats, k: int = NEIGHBOURS) -> tuple[Ints, Floats]:
-    """Rows of `block` with the largest cosines, best first, and weights that sum to 1.
+def nearest(cosine: Floats, k: int = NEIGHBOURS) -> tuple[Ints, Floats]:
+    """The places of the largest cosines, best first, and weights that sum to 1.
 
-    Always `k` of them: where the block is smaller, its best row fills up with weight 0.
+    Always `k` of them: where there are fewer, the best place fills up with weight 0.
     """
-    cosine = block @ vector
-    count = min(k, len(block))
+    count = min(k, len(cosine))
     best = np.argpartition(-cosine, count - 1)[:count]
     best = best[np.lexsort((best, -cosine[best]))]
     weights = np.maximum(cosine[best], 0)

@@ -45,6 +45,7 @@ class MMR(Rule):
     """
 
     config_class = MMRConfig
+    varies = True
 
     def check(self, columns: Columns) -> None:
         if columns.vectors_of is None:

@@ -66,16 +66,27 @@ CANARY = {
     "shadow_answers": 0,
     "shadow_errors": 0,
     "shadow_dropped": 0,
+    "request_id": REQUEST,
 }
-HEALTH = {"status": "ready", "release": "6005abd7a187"}
+HEALTH = {"status": "ready", "release": "6005abd7a187", "request_id": REQUEST}
 # parts alone: the whole dossier and the whole evaluation are long
-DOSSIER = {"release": "6005abd7a187", "data_hash": "3f0c5b", "champion": {"candidate": "blend"}}
+DOSSIER = {
+    "release": "6005abd7a187",
+    "data_hash": "3f0c5b",
+    "champion": {"candidate": "blend"},
+    "bundle_sha256": {"models": "77b2e1", "catalogue.parquet": "0c91aa"},
+    "bento_sha256": "e5d210",
+    "request_id": REQUEST,
+}
 VALUE = {"value": 0.2312, "low": 0.2251, "high": 0.2375}
-EVALUATION = {"test": {"temporal": {"films": {"blend": {"all": {"ndcg@10": VALUE}}}}}}
+EVALUATION = {
+    "test": {"temporal": {"films": {"blend": {"all": {"ndcg@10": VALUE}}}}},
+    "request_id": REQUEST,
+}
 
 ANSWERS: dict[tuple[str, str], Any] = {
     ("post", "/recommend"): RECOMMENDED,
-    ("post", "/recommend_batch"): {"answers": [RECOMMENDED, UNKNOWN]},
+    ("post", "/recommend_batch"): {"answers": [RECOMMENDED, UNKNOWN], "request_id": REQUEST},
     ("post", "/similar"): {
         "release": "6005abd7a187",
         "request_id": REQUEST,
@@ -98,11 +109,12 @@ ANSWERS: dict[tuple[str, str], Any] = {
         "known": True,
         "events": [EVENT],
         "stored": 1,
+        "request_id": REQUEST,
     },
-    ("delete", "/users/{user_id}"): {"user_id": "u00042", "forgotten": True},
+    ("delete", "/users/{user_id}"): {"user_id": "u00042", "forgotten": True, "request_id": REQUEST},
     ("get", "/items"): {"items": [FILM], "request_id": REQUEST},
     ("post", "/items"): {"domain": "films", "item_id": "F90001", "request_id": REQUEST},
-    ("get", "/items/{item_id}"): FILM,
+    ("get", "/items/{item_id}"): {**FILM, "request_id": REQUEST},
     ("get", "/release"): DOSSIER,
     ("get", "/evaluation"): EVALUATION,
     ("get", "/health"): HEALTH,

@@ -10,6 +10,7 @@ other model they are measured by leaving the history items out, one by one.
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -86,6 +87,14 @@ class Explainer:
 
     def __init__(self, columns: Columns, named: int = 3, words: int = 3) -> None:
         self.columns, self.named, self.words = columns, named, words
+
+    def over(self, columns: Columns) -> "Explainer":
+        """The same over columns to which some items were added; how rare words and levels are, is
+        counted once."""
+        _ = self._words, self._levels
+        found = copy(self)
+        found.columns = columns
+        return found
 
     def __call__(
         self,

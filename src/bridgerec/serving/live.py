@@ -1,7 +1,7 @@
 """One worker's parts: the release, the store, the log, the encoder; what the routes work with."""
 
 import asyncio
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,9 @@ class Live:
     score: Score = field(default_factory=Batcher)
     control: Path | None = None  # of a second release
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _shelving: ThreadPoolExecutor = field(
+        default_factory=partial(ThreadPoolExecutor, 1, "shelf"), repr=False
+    )
 
     def __post_init__(self) -> None:
         # not by folder alone: another release may be packaged into the same one
@@ -123,12 +126,13 @@ class Live:
         new = [(number, item) for number, item in items if number > shelf.seen]
         known = [row for row in new if row[1].domain in shelf.index]
         vectors = await self.embedder_of(recommender).vectors_of([item for _, item in known])
-        for row, vector in zip(known, vectors, strict=False):
-            if vector is not None:
-                shelf.take([row], [vector])
-            shelf.seen = row[0]
-        if len(vectors) == len(known):  # those that cannot be placed are not asked for again
-            shelf.seen = max([shelf.seen, *(number for number, _ in new)])
+        # those that cannot be placed are not asked for again
+        over = new if len(vectors) == len(known) else known[: len(vectors)]
+        if not over:
+            return
+        placed = [(i, v) for (_, i), v in zip(known, vectors, strict=False) if v is not None]
+        taking = partial(shelf.taking, [i for i, _ in placed], [v for _, v in placed], over[-1][0])
+        recommender.shelf = await asyncio.get_running_loop().run_in_executor(self._shelving, taking)
 
     async def recommend(
         self, request: RecommendRequest, request_id: str, search: SearchRequest | None = None
@@ -255,6 +259,7 @@ class Live:
             close = getattr(part, "close", None)
             if close is not None:
                 close()
+        self._shelving.shutdown(wait=False)
 
 
 def _who(recommender: Recommender, request: RecommendRequest) -> str | None:

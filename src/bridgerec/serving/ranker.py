@@ -19,12 +19,12 @@ from bridgerec.errors import ConfigError
 from bridgerec.models.base import Candidate, check_catalogue
 from bridgerec.models.scores import standardised
 from bridgerec.registry.bundle import check_bundle
-from bridgerec.runtime import read_json
+from bridgerec.runtime import file_hash, read_json
 from bridgerec.serving.batching import Job, Wanted, answer_all
 from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.explain import by_wish
-from bridgerec.serving.finishing import Finishing
+from bridgerec.serving.finishing import Finishing, told_failures
 from bridgerec.serving.people import Met, Past, People, history
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.problems import new_id
@@ -65,6 +65,7 @@ class Question:
 
     request: RecommendRequest
     request_id: str
+    shelf: Shelf  # as it was when the question came
     past: Past
     parts: tuple[Part, ...]
     wish: Wish | None = None
@@ -74,7 +75,7 @@ class Question:
 
 @dataclass
 class Recommender:
-    """A loaded bundle, and the items that were added since."""
+    """A loaded bundle, and the items that were added since: `shelf` is another one then."""
 
     release: str
     dossier: dict[str, Any]
@@ -84,6 +85,8 @@ class Recommender:
     people: People
     shelf: Shelf
     folder: Path = field(default_factory=Path)
+    hashes: Mapping[str, str] = field(default_factory=dict)  # of its parts, checked when opened
+    bento_hash: str | None = None  # of the whole Bento, once `quicken` has read it
     finishing: Finishing = field(init=False)
     chance: Chance | None = field(init=False)
 
@@ -127,6 +130,7 @@ class Recommender:
             people=people,
             shelf=shelf,
             folder=folder,
+            hashes=manifest["sha256"],
         )
 
     def warm(self) -> None:
@@ -137,8 +141,11 @@ class Recommender:
                 model.score(asked, target)
 
     def quicken(self) -> None:
-        """Make copies by which models find lists faster, after `warm`; takes a second or two, in
-        which questions are answered all the same, and equally."""
+        """Make copies by which models find lists faster, after `warm`, and hash the Bento; takes a
+        second or two, in which questions are answered all the same, and equally."""
+        bento = self.folder.parent.parent  # see `find_bundle`
+        if (bento / "bento.yaml").is_file():
+            self.bento_hash = file_hash(bento)
         for model in set(self.models.values()):
             if isinstance(model, ServedTowers):
                 model.quicken()
@@ -166,28 +173,29 @@ class Recommender:
         """
         self.check(request.target, request.k, request.history)
         wanted = self._kind(request.kind)
-        past = self.people.past(
-            self.shelf, view, request.history, request.user_domain, request.user_id
-        )
+        shelf = self.shelf
+        past = self.people.past(shelf, view, request.history, request.user_domain, request.user_id)
         asked, longest = past.histories, self.service["max_history"]
         if len(asked.items) > longest:
             asked = asked.last(longest)
         if wanted is not None:
             asked = replace(asked, wanted=np.array([wanted], dtype=np.int8))
-        domains = self.shelf.domains
+        domains = shelf.domains
         inside = {domains[item] for item in past.items.tolist()}
         parts = []
         for target in targets_of(request.target):
             route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
         notes = past.notes
+        if request.diversity and not self.finishing.varies:
+            notes += ("no rule of this release makes lists varied; `diversity` is ignored",)
         if wanted is not None:
             deaf = dict.fromkeys(p.name for p in parts if not p.model.tells_kinds)
             notes += tuple(
                 f"{n} does not tell kinds of events apart; `kind` is ignored" for n in deaf
             )
         request_id = request_id or new_id()
-        return Question(request, request_id, past, tuple(parts), notes=notes)
+        return Question(request, request_id, shelf, past, tuple(parts), notes=notes)
 
     def _kind(self, kind: str | None) -> int | None:
         """The number of a kind of event.
@@ -215,15 +223,16 @@ class Recommender:
             return None
         hidden = np.array(self._hidden(question, part), dtype=np.int64)
         k = self.finishing.wanted(self._length(question), request.diversity)
-        return Wanted(k, hidden, self.shelf.added.borrowed(part.target))
+        return Wanted(k, hidden, question.shelf.added.borrowed(part.target))
 
     def _hidden(self, question: Question, part: Part) -> list[int]:
         """Places of what may not be shown."""
-        own, request = self.shelf.index[part.target], question.request
+        shelf, request = question.shelf, question.request
+        own = shelf.index[part.target]
         hidden = [own[i] for i in request.exclude if i in own]
         if request.exclude_seen:
             hidden += question.past.items.tolist()
-        return self.shelf.places(part.target, hidden)
+        return shelf.places(part.target, hidden)
 
     def score(self, question: Question) -> dict[str, Floats | Best]:
         """Each target's scores, or short list, by its model, in this thread.
@@ -251,11 +260,12 @@ class Recommender:
         """The answer from each target's scores of its catalogue items, (items of the target,), or
         from its short list."""
         request, parts, notes = question.request, question.parts, [*question.notes]
-        meant = [self._meant(question.wish, part) for part in parts]
+        meant = [self._meant(question, part) for part in parts]
         lists = [
             self._rank(question, part, scores[part.target], words, len(parts) > 1)
             for part, words in zip(parts, meant, strict=True)
         ]
+        notes += told_failures(question.request_id, lists)
         order = merge(lists, self._length(question))
         if len(order) < request.k:
             notes.append(f"only {len(order)} items are left after exclusions")
@@ -272,7 +282,7 @@ class Recommender:
                 told = self._explained(question, part, chosen, words)
             found = zip(places, chosen.items.tolist(), chosen.scores.tolist(), told, strict=True)
             for (rank, _), index, score, why in found:
-                item = self.shelf.show(index)
+                item = question.shelf.show(index)
                 item["rank"], item["score"], item["explanation"] = rank + 1, score, why
                 if chances is not None:
                     item["propensity"] = chances[rank]
@@ -324,7 +334,7 @@ class Recommender:
     ) -> Ranked:
         """The best items of one target after wish (`words`, as `_meant` tells), filters and rules;
         `comparable` scores are in standard deviations."""
-        request, shelf = question.request, self.shelf
+        request, shelf = question.request, question.shelf
         if isinstance(scores, Best):
             items = shelf.items_at(part.target, scores.places)
             return self._in_order(question, Ranked(items, scores.scores))
@@ -348,31 +358,32 @@ class Recommender:
         ranked = Ranked(choices[best], worth[best].astype(np.float32))
         return self._in_order(question, ranked)
 
-    def _meant(self, wish: Wish | None, part: Part) -> tuple[float, Floats] | None:
+    def _meant(self, question: Question, part: Part) -> tuple[float, Floats] | None:
         """The share of the taste beside a wish, and how near each of the target's items is to the
         words, with mean 0 and deviation 1; None without a wish."""
+        wish = question.wish
         if wish is None:
             return None
         share = wish.personal if part.route in ("warm", "cold_start") else 0.0
-        near = self.shelf.cosines(wish.vectors[part.target], part.target)
+        near = question.shelf.cosines(wish.vectors[part.target], part.target)
         return share, standardised(near[None])[0]
 
     def _explained(
         self, question: Question, part: Part, chosen: Ranked, words: tuple[float, Floats] | None
     ) -> list[dict[str, Any]]:
         told = self.finishing.explain(
-            part.model, part.histories, part.target, chosen, question.past
+            question.shelf, part.model, part.histories, part.target, chosen, question.past
         )
         if words is None:
             return told
         share, meaning = words
-        places = self.shelf.places(part.target, chosen.items.tolist())
+        places = question.shelf.places(part.target, chosen.items.tolist())
         fits = meaning[places].tolist()
         return [by_wish(why, share, fit) for why, fit in zip(told, fits, strict=True)]
 
     def _in_order(self, question: Question, ranked: Ranked) -> Ranked:
         k, diversity = self._length(question), question.request.diversity
-        return self.finishing.rerank(ranked, question.past, k, diversity)
+        return self.finishing.rerank(question.shelf, ranked, question.past, k, diversity)
 
     def check(self, target: str | list[str], k: int, history: Sequence[Any] = ()) -> None:
         """

@@ -10,6 +10,7 @@ and deviation 1, and returns the same items, or some of them, in its own order w
 fall; so each rule builds on what the one before wanted, whatever kinds they are.
 `Ranked.moved` then tells which rule changed the place of which item of the answer:
 `{"item", "rule", "from", "to"}`, places counted from 1.
+A rule that raises, or gives what it may not, is left out of that answer (`Ranked.failed`).
 `bridgerec.testing.RuleContract` is the test that every rule, yours too, has to pass.
 """
 
@@ -54,9 +55,11 @@ class RuleConfig(BaseModel):
 
 
 class Rule(ABC):
-    """A re-ranking rule.  Subclasses set `config_class` and implement `apply`."""
+    """A re-ranking rule.  Subclasses set `config_class` and implement `apply`; those that do what a
+    request's `diversity` asks for set `varies`."""
 
     config_class: ClassVar[type[RuleConfig]] = RuleConfig
+    varies: ClassVar[bool] = False
 
     def __init__(self, config: RuleConfig | None = None) -> None:
         self.config: Any = config or self.config_class()
@@ -107,23 +110,36 @@ class Reranker:
         for rule in self.rules:
             rule.check(columns)
 
+    def idle(self, diversity: float) -> bool:
+        """Whether no rule would change anything; one that cannot tell is asked for its list."""
+        try:
+            return all(rule.idle(diversity) for rule in self.rules)
+        except Exception:  # somebody else's code
+            return False
+
     def wanted(self, k: int, diversity: float = 0.0) -> int:
         """How many of the model's best items an answer of length k needs."""
-        return k if all(rule.idle(diversity) for rule in self.rules) else max(k, self.pool)
+        return k if self.idle(diversity) else max(k, self.pool)
 
     def __call__(self, ranked: Ranked, context: Context) -> Ranked:
-        """The answer: at most `context.k` items, with the model's own scores.
+        """The answer: at most `context.k` items, with the model's own scores, by the rules that
+        did not fail.
 
         `ranked` holds the model's best `wanted(k)` items, or more; the rest is not looked at.
         """
         size = self.wanted(context.k, context.diversity)
-        first, answer = Ranked(ranked.items[:size], ranked.scores[:size]), ranked
-        steps, pool = [first.items], first
+        first = Ranked(ranked.items[:size], ranked.scores[:size])
+        steps, pool, failed = [first.items], first, []
         for rule in self.rules:
-            pool = rule.apply(Ranked(pool.items, standardise(pool.scores)), context)
+            given = Ranked(pool.items, standardise(pool.scores))
+            try:
+                pool = _sound(rule.apply(given, context), given)
+            except Exception as error:  # somebody else's code must not cost the answer
+                failed.append((type(rule).__name__, error))
             steps.append(pool.items)
         answer = Ranked(pool.items[: context.k], _looked_up(first, pool.items[: context.k]))
-        return Ranked(answer.items, answer.scores, ranked.moved + self._moved(answer, steps))
+        moved = ranked.moved + self._moved(answer, steps)
+        return Ranked(answer.items, answer.scores, moved, tuple(failed))
 
     def _moved(self, answer: Ranked, steps: list[NDArray[np.int64]]) -> tuple[dict[str, Any], ...]:
         """For every rule the items of the answer whose place it changed."""
@@ -152,6 +168,20 @@ def resorted(pool: Ranked, scores: Floats) -> Ranked:
     """The pool by new scores (n,), best first; equal ones keep their order."""
     order = np.argsort(-scores, kind="stable")
     return Ranked(pool.items[order], scores[order])
+
+
+def _sound(pool: Ranked, given: Ranked) -> Ranked:
+    """What a rule made of the pool it was given.
+
+    Raises:
+        ValueError: it invented or repeated an item, or a score is missing or no number.
+    """
+    items = pool.items.tolist()
+    if len(set(items)) < len(items) or not set(items) <= set(given.items.tolist()):
+        raise ValueError("a rule invented or repeated an item")
+    if pool.scores.shape != pool.items.shape or not np.isfinite(pool.scores).all():
+        raise ValueError("a rule gave scores that are missing or no numbers")
+    return pool
 
 
 def _looked_up(first: Ranked, items: NDArray[np.int64]) -> Floats:

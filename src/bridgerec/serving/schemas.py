@@ -212,6 +212,7 @@ class BatchResponse(BaseModel):
     """One answer per request, in order; a request that cannot be answered has an error there."""
 
     answers: list[RecommendResponse | dict[str, Any]]
+    request_id: str
 
 
 class SimilarResponse(BaseModel):
@@ -325,6 +326,10 @@ class ItemResponse(BaseModel):
     request_id: str
 
 
+class ItemAnswer(Item):
+    request_id: str
+
+
 class ItemsResponse(BaseModel):
     items: list[Item]
     request_id: str
@@ -348,11 +353,13 @@ class UserResponse(BaseModel):
     known: bool
     events: list[UserEvent]
     stored: int
+    request_id: str
 
 
 class Forgotten(BaseModel):
     user_id: str
     forgotten: Literal[True] = True
+    request_id: str
 
 
 class UsersResponse(BaseModel):

@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from heapq import merge
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,14 @@ from numpy.typing import NDArray
 
 from bridgerec.data.dataset import Catalogue
 from bridgerec.errors import ArtifactError
-from bridgerec.serving.additions import Additions
+from bridgerec.serving.additions import Additions, Entry, nearest
 from bridgerec.serving.columns import Columns
+from bridgerec.serving.halves import products
+from bridgerec.serving.labels import Labels
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.schemas import Filters
 from bridgerec.serving.state import NewItem
+from bridgerec.serving.titles import Titles
 from bridgerec.serving.towers import mapped
 
 Floats = NDArray[np.float32]
@@ -24,32 +29,15 @@ Ints = NDArray[np.int64]
 TEXT = ("title", "description", "category", "brand")
 
 
-class Labels:
-    """A column of texts as numbers, so that a filter looks at each distinct text once."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        distinct = dict.fromkeys(texts)
-        self.number = dict(zip(distinct, range(len(distinct)), strict=True))
-        self.codes = np.array([*map(self.number.__getitem__, texts)], dtype=np.int32)
-
-    def code(self, text: str) -> int:
-        return self.number.setdefault(text, len(self.number))
-
-    def where(self, wanted: Sequence[str], prefix: bool) -> NDArray[np.bool_]:
-        """Which texts are (or begin with) one of `wanted`, by code; letter case is ignored."""
-        folded = tuple(w.casefold() for w in wanted)
-        if prefix:
-            fit = [text.casefold().startswith(folded) for text in self.number]
-        else:
-            fit = [text.casefold() in folded for text in self.number]
-        return np.array(fit, dtype=bool)
-
-
 class Shelf:
     """`columns` are lists by global index; `index` finds it by domain and item id.
 
-    `vectors_path` is the bundle's `vectors.safetensors` (float16); mapped at once and read on first
-    use, so that another release packaged into the same folder meanwhile changes nothing.  `born`
+    A shelf never changes: what is added makes another one (`taking`), so that each question has one
+    and the same to the end, in whatever thread it is answered.
+
+    `vectors_path` is the bundle's `vectors.safetensors` (float16); mapped at once and read where it
+    lies, so that workers share it, and another release packaged into the same folder meanwhile
+    changes nothing.  `born`
     (n_items,) is when each item was first met, in seconds; NaN where unknown.  `pictures` are the
     bundle's, if there are any.
     """
@@ -79,41 +67,54 @@ class Shelf:
         self.columns["image"] = items["image"].to_list() if image else [None] * n
         price = items["price"].to_list() if "price" in items.columns else [None] * n
         self.price = np.array([np.nan if p is None else p for p in price], dtype=np.float64)
-        self.category, self.brand = (Labels(self.columns[c]) for c in ("category", "brand"))
+        self.category, self.brand = (Labels.of(self.columns[c]) for c in ("category", "brand"))
         self.index: dict[str, dict[str, int]] = {}
+        self._titles: dict[str, Titles] = {}  # the catalogue's
         for domain in catalogue.domains:
             block = catalogue.block(domain)
             ids = self.columns["item_id"][block]
+            self._titles[domain] = Titles(self.columns["title"][block])
             self.index[domain] = dict(zip(ids, range(block.start, block.stop), strict=True))
         self.added = Additions(n)
+        self.changed: dict[int, Floats] = {}  # vectors of catalogue items that have other words now
         self.seen = 0  # the newest addition that was taken in, by the store's numbers
 
-    @cached_property
-    def vectors(self) -> Floats:
-        """Unit vectors of the catalogue's items, (n_items, size).
+    @property
+    def stored(self) -> NDArray[np.float16]:
+        """Unit vectors of the catalogue's items as the bundle has them, (n_items, size).
 
         Raises:
             ArtifactError: the bundle holds none.
         """
         if self._mapped is None:
             raise ArtifactError("this release was packaged without item vectors. Package it again.")
-        return self._mapped.astype(np.float32)
+        return self._mapped
 
     def vector(self, items: Ints) -> Floats:
         """Unit vectors of any items, (len(items), size)."""
         n = len(self.catalogue)
-        found = self.vectors[np.minimum(items, n - 1)]
+        found = self.stored[np.minimum(items, n - 1)].astype(np.float32)
         if len(self.added):
             found[items >= n] = self.added.vectors[items[items >= n] - n]
+        for item, vector in self.changed.items():
+            found[items == item] = vector
         return found
 
     def cosines(self, vector: Floats, domain: str) -> Floats:
         """Cosine to each item of a domain, in the order of `choices`."""
-        added = self.added.of_domain(domain)
-        known = self.vectors[self.catalogue.block(domain)] @ vector
+        known, added = self.known_cosines(vector, domain), self.added.of_domain(domain)
         if not len(added):
             return known
         return np.concatenate([known, self.added.vectors[added - len(self.catalogue)] @ vector])
+
+    def known_cosines(self, vector: Floats, domain: str) -> Floats:
+        """Cosine to each catalogue item of a domain."""
+        block = self.catalogue.block(domain)
+        found = products(self.stored[block], vector)
+        for item, own in self.changed.items():
+            if block.start <= item < block.stop:
+                found[item - block.start] = own @ vector
+        return found
 
     def choices(self, domain: str) -> Ints:
         """Global indices of a domain's items: the catalogue's, then added ones."""
@@ -139,41 +140,40 @@ class Shelf:
         found = [i - block.start if block.start <= i < block.stop else later.get(i) for i in items]
         return [place for place in found if place is not None]
 
-    def take(self, rows: Sequence[tuple[int, NewItem]], vectors: Sequence[Floats]) -> None:
-        """Take in additions of known domains, with their numbers in the store and unit vectors."""
-        for (number, item), vector in zip(rows, vectors, strict=True):
-            self._put(item, vector)
-            self.seen = max(self.seen, number)
-
-    def _put(self, item: NewItem, vector: Floats) -> None:
-        own, n = self.index[item.domain], len(self.catalogue)
-        at = own.get(item.item_id)
-        if at is None:
-            at = len(self.domains)
-            self.domains.append(item.domain)
-            for column in self.columns.values():
-                column.append("")
-            self.price = np.append(self.price, np.nan)
-            self.born = np.append(self.born, time.time())
-            self.category.codes, self.brand.codes = (
-                np.append(labels.codes, 0).astype(np.int32)
-                for labels in (self.category, self.brand)
-            )
-        for name in ("item_id", "title", "description", "category", "brand", "image"):
-            self.columns[name][at] = getattr(item, name)
-        self.price[at] = np.nan if item.price is None else item.price
-        self.category.codes[at] = self.category.code(item.category)
-        self.brand.codes[at] = self.brand.code(item.brand)
-        if at < n:
-            self.vectors[at] = vector
-        else:
-            block = self.catalogue.block(item.domain)
-            self.added.put(at, item.domain, vector, self.vectors[block], block.start)
-        own[item.item_id] = at  # last: whoever finds it finds all of it
+    def taking(self, items: Sequence[NewItem], vectors: Sequence[Floats], seen: int) -> "Shelf":
+        """This shelf with new (or changed) items of known domains and their unit vectors; `seen` is
+        the store's number of the newest.  This one stays as it is, for whoever works with it."""
+        found, n, old = copy(self), len(self.catalogue), len(self.domains)
+        found.seen = max(seen, self.seen)
+        found.index = {**self.index, **{i.domain: {**self.index[i.domain]} for i in items}}
+        places, size = [], old
+        for item in items:
+            places.append(found.index[item.domain].setdefault(item.item_id, size))
+            size = max(size, places[-1] + 1)
+        found.domains = [*self.domains, *[""] * (size - old)]
+        found.columns = {name: [*own, *[""] * (size - old)] for name, own in self.columns.items()}
+        found.price = np.append(self.price, np.full(size - old, np.nan))
+        found.born = np.append(self.born, np.full(size - old, time.time()))
+        found.category = self.category.put(places, [i.category for i in items], size)
+        found.brand = self.brand.put(places, [i.brand for i in items], size)
+        entries = []
+        for at, item, vector in zip(places, items, vectors, strict=True):
+            found.domains[at] = item.domain
+            for name, column in found.columns.items():
+                column[at] = getattr(item, name)
+            found.price[at] = np.nan if item.price is None else item.price
+            if at < n:
+                found.changed = {**found.changed, at: vector}
+            else:
+                first = self.catalogue.block(item.domain).start
+                near, share = nearest(found.known_cosines(vector, item.domain))
+                entries.append(Entry(at, item.domain, vector, near + first, share, first))
+        found.added = self.added.putting(entries)
+        return found
 
     @property
     def table(self) -> Columns:
-        """All items there are now, as rules and explanations know them."""
+        """All its items, as rules and explanations know them."""
         columns = {name: self.columns[name] for name in ("item_id", *TEXT)}
         vectors_of = None if self._mapped is None else self.vector
         return Columns(
@@ -208,15 +208,20 @@ class Shelf:
 
     def titled(self, domain: str | None, query: str, limit: int) -> list[int]:
         """The first `limit` items with `query` in their title, whatever its case."""
-        folded, found = query.casefold(), []
-        titles = self.columns["title"]
-        for name in [domain] if domain is not None else list(self.catalogue.domains):
-            for item in self.choices(name).tolist():
-                if folded in titles[item].casefold():
-                    found.append(item)
-                    if len(found) == limit:
-                        return found
-        return found
+        names = [domain] if domain is not None else self.catalogue.domains
+        return list(islice(chain.from_iterable(self._titled(n, query) for n in names), limit))
+
+    def _titled(self, domain: str, query: str) -> Iterator[int]:
+        block, titles, part = self.catalogue.block(domain), self.columns["title"], query.casefold()
+
+        def fitting(items: Iterable[int]) -> Iterator[int]:
+            return (item for item in items if part in titles[item].casefold())
+
+        known = (block.start + place for place in self._titles[domain].find(query))
+        same = (item for item in known if item not in self.changed)
+        other = sorted(i for i in self.changed if block.start <= i < block.stop)
+        yield from merge(same, fitting(other))
+        yield from fitting(self.added.of_domain(domain).tolist())
 
 
 def _shared(texts: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from bridgerec.errors import ConfigError
 from bridgerec.registry.bundle import find_bundle
 from bridgerec.serving.canary.plan import Plan, held, write_plan
 from bridgerec.serving.canary.releases import Releases
+from bridgerec.serving.problems import request_id
 
 State = Literal["none", "loading", "on", "off", "refused"]
 PATIENCE = 3.0  # seconds; a release that takes longer to load is reported as loading
@@ -51,6 +52,7 @@ class CanaryStatus(BaseModel):
     shadow_answers: int
     shadow_errors: int
     shadow_dropped: int
+    request_id: str
 
 
 def canary_routes(releases: Callable[[], Releases[Any]]) -> APIRouter:
@@ -59,38 +61,43 @@ def canary_routes(releases: Callable[[], Releases[Any]]) -> APIRouter:
     router = APIRouter(tags=["admin"])
 
     @router.get("/admin/canary", response_model=CanaryStatus)
-    async def status() -> dict[str, Any]:
+    async def status(request: Request) -> dict[str, Any]:
         """The second release and how it goes."""
-        return releases().status()
+        return told(request, releases())
 
     @router.post("/admin/canary", response_model=CanaryStatus)
-    async def begin(request: CanaryRequest) -> Any:
+    async def begin(request: Request, body: CanaryRequest) -> Any:
         """Try a second release, or change its share; a plan that cannot work is refused."""
         found = releases()
         control = _control(found)
-        folder = _folder(request.bento)
+        folder = _folder(body.bento)
         find_bundle(folder)
-        given = {**request.model_dump(), "bento": str(folder), "release": held(folder)}
+        given = {**body.model_dump(), "bento": str(folder), "release": held(folder)}
         before = found.follower.look(now=True).plan
         if before is not None and (before.bento, before.release) == (str(folder), given["release"]):
             given["salt"] = before.salt  # the same people go on; their share may grow
         write_plan(control, Plan.model_validate(given))
         found.follower.look(now=True)
         over = await asyncio.to_thread(found.follower.wait, PATIENCE)
-        answer = found.status()
+        answer = told(request, found)
         if answer["state"] == "refused":
             restore(found, before)
             raise ConfigError(answer["reason"] or "the release cannot be loaded")
         return JSONResponse(answer, 200 if over else 202)
 
     @router.delete("/admin/canary", response_model=CanaryStatus)
-    async def end() -> dict[str, Any]:
+    async def end(request: Request) -> dict[str, Any]:
         """Roll back at once."""
         found = releases()
         _control(found).unlink(missing_ok=True)
-        return found.status()
+        return told(request, found)
 
     return router
+
+
+def told(request: Request, releases: Releases[Any]) -> dict[str, Any]:
+    """How the second release goes, with the id of the request."""
+    return {**releases.status(), "request_id": request_id(request)}
 
 
 def restore(releases: Releases[Any], before: Plan | None) -> None:

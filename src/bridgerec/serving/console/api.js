@@ -1,6 +1,6 @@
 // Talking to the service: one function, the key, and errors that say what to do.
 
-import { t } from "./i18n.js";
+import { known, t } from "./i18n.js";
 
 const KEY = "bridgerec.key";
 let asking = null; // the open question for a key, shared by all requests that wait for it
@@ -18,11 +18,14 @@ export function storeKey(key) {
   else sessionStorage.removeItem(KEY);
 }
 
-/** The service's refusal; `message` and `remedy` are in its own words. */
+/** The service's refusal: `message` in the reader's language, by its code; `detail` and `remedy` in
+ * the service's own words, which are English. */
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem.message ?? t("error_status", { status }));
+    const own = problem.message ?? t("error_status", { status });
+    super(known(`problem_${problem.error}`, own));
     this.status = status;
+    this.detail = this.message === own ? "" : own;
     this.remedy = problem.remedy ?? "";
     this.requestId = problem.request_id ?? "";
   }

@@ -2,7 +2,7 @@
 
 import { isAbort } from "./api.js";
 import { debounced, h, newest, replace } from "./dom.js";
-import { t } from "./i18n.js";
+import { integer, t } from "./i18n.js";
 
 /**
  * Wires `input` to `list`.  `look(query, signal)` gives rows, `show(row)` a row's content,
@@ -11,7 +11,9 @@ import { t } from "./i18n.js";
  */
 export function finder({ input, list, look, show, choose, keepOpen = false }) {
   let open = false;
-  const close = () => { open = false; replace(list, []); };
+  const said = h("p", { class: "unseen", role: "status" }); // read out by screen readers
+  list.after(said);
+  const close = () => { open = false; said.textContent = ""; replace(list, []); };
   const search = newest(async (signal) => {
     try {
       const rows = await look(input.value.trim(), signal);
@@ -23,10 +25,13 @@ export function finder({ input, list, look, show, choose, keepOpen = false }) {
           if (!keepOpen) { input.value = ""; close(); }
         },
       }, show(row))));
+      said.textContent = found.length ? t("found_count", { n: integer(found.length) }) : t("nothing_found");
       replace(list, found.length ? found : h("li", { class: "soft empty" }, t("nothing_found")));
     } catch (error) {
       if (isAbort(error)) return;
-      replace(list, h("li", { class: "bad empty" }, `${error.message} ${error.remedy ?? ""}`));
+      const words = [error.message, error.detail, error.remedy].filter(Boolean).join(" ");
+      said.textContent = words;
+      replace(list, h("li", { class: "bad empty" }, words));
     }
   });
   const soon = debounced(() => { if (open) search(); }, 150);

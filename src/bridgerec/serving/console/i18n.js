@@ -1,6 +1,7 @@
 // Two languages: the browser's choice first, then whatever was chosen here.
 
-import { chinese, english } from "./words.js";
+import { chinese } from "./chinese.js";
+import { english } from "./english.js";
 
 const LANGUAGE = "bridgerec.language";
 const words = { en: english, zh: chinese };

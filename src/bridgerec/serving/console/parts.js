@@ -18,7 +18,8 @@ export function trouble(error, again = null) {
   const remedy = error.status === 403 ? t("error_forbidden_remedy") : error.remedy;
   return h("div", { class: "card trouble", role: "alert" },
     h("p", {}, h("strong", {}, error.message)),
-    remedy ? h("p", {}, remedy) : null,
+    error.detail ? h("p", { lang: "en" }, error.detail) : null,
+    remedy ? h("p", { lang: error.detail && error.status !== 403 ? "en" : null }, remedy) : null,
     error.requestId ? h("p", { class: "soft small" }, `${t("request_id")} `, h("code", {}, error.requestId)) : null,
     again ? h("button", { type: "button", onclick: again }, t("try_again")) : null);
 }

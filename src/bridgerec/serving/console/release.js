@@ -42,6 +42,7 @@ function chain(dossier) {
     [t("chain_models"), champion.models_sha256],
     [t("chain_lock"), dossier.dvc_lock_hash],
     [t("release"), dossier.release],
+    [t("chain_bento"), dossier.bento_sha256],
   ];
   return h("ol", { class: "chain" }, steps.filter(([, hash]) => hash)
     .map(([name, hash]) => h("li", {}, h("span", { class: "name" }, name), leaf(hash))));

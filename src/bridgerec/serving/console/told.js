@@ -1,7 +1,7 @@
 // What the service says of an answer, in the reader's language.
 
+import { english } from "./english.js";
 import { t } from "./i18n.js";
-import { english } from "./words.js";
 
 /** Recognises the service's own sentences, which are the English texts; of two the longer one. */
 const patterns = (beginning) => Object.entries(english)

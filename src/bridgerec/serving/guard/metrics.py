@@ -21,7 +21,7 @@ class Metrics:
         self._series: dict[tuple[str, str, int], Any] = {}  # as many as routes and statuses
 
     @cached_property
-    def _made(self) -> tuple[Any, Any]:
+    def _made(self) -> tuple[Any, Any, Any]:
         import prometheus_client as prometheus
 
         return _instruments(prometheus)
@@ -61,10 +61,17 @@ class Metrics:
         return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
 
 
-_REGISTERED: list[tuple[Any, Any]] = []  # a name may be registered once per process
+def rule_failed(rule: str) -> None:
+    """Count an answer that was ranked without this rule, because it failed."""
+    import prometheus_client as prometheus
+
+    _instruments(prometheus)[2].labels(rule).inc()
 
 
-def _instruments(prometheus: Any) -> tuple[Any, Any]:
+_REGISTERED: list[tuple[Any, Any, Any]] = []  # a name may be registered once per process
+
+
+def _instruments(prometheus: Any) -> tuple[Any, Any, Any]:
     if not _REGISTERED:
         duration = prometheus.Histogram(
             "bridgerec_request_seconds",
@@ -77,5 +84,10 @@ def _instruments(prometheus: Any) -> tuple[Any, Any]:
             "Requests that are being answered.",
             multiprocess_mode="livesum",
         )
-        _REGISTERED.append((duration, running))
+        failures = prometheus.Counter(
+            "bridgerec_rule_failures",
+            "Answers that were ranked without a re-ranking rule, because it failed.",
+            ("rule",),
+        )
+        _REGISTERED.append((duration, running, failures))
     return _REGISTERED[0]

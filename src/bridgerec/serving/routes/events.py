@@ -73,11 +73,10 @@ async def taken(
     sent = body.events if isinstance(body, schemas.Events) else [body]
     kept = stamped(recommender, sent, int(time.time()))
     accepted = await live.kept().add(kept)
-    index = recommender.shelf.index
-    unknown = sum(e.item_id not in index.get(e.domain, {}) for e in kept)
+    unknown = unknown_items(recommender, kept)
     if unknown:  # another worker may have taken the item in
         await live.look(recommender, None)
-        unknown = sum(e.item_id not in index.get(e.domain, {}) for e in kept)
+        unknown = unknown_items(recommender, kept)
     return {
         "accepted": accepted,
         "duplicates": len(kept) - accepted,
@@ -105,6 +104,12 @@ def stamped(recommender: Recommender, sent: Sequence[schemas.Event], now: int) -
         own = e.event_id or _digest(person, e.domain, e.item_id, time_, e.kind, e.value)
         found.append(Event(own, person, e.domain, e.item_id, time_, e.kind, e.value))
     return found
+
+
+def unknown_items(recommender: Recommender, events: Sequence[Event]) -> int:
+    """How many of the events are about items that nobody knows."""
+    index = recommender.shelf.index
+    return sum(e.item_id not in index.get(e.domain, {}) for e in events)
 
 
 def _digest(*parts: str | int | float | None) -> str:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bridgerec.errors import BridgeRecError
 from bridgerec.serving.live import Live
 from bridgerec.serving.problems import answer, refused, request_id
+from bridgerec.serving.routes.about import ready
 from bridgerec.serving.routes.events import EventsBody, taken
 from bridgerec.serving.routes.named import may_name
 from bridgerec.serving.schemas import RecommendRequest
@@ -39,7 +40,7 @@ def endpoints(live: Callable[[], Live]) -> dict[tuple[str, str], Endpoint]:
         return answer(await taken(live(), body, request_id(request)))
 
     async def health(request: Request) -> Response:
-        return answer({"status": "ready", "release": live().recommender.release})
+        return answer(ready(live(), request_id(request)))
 
     return {
         ("POST", "/recommend"): recommend,

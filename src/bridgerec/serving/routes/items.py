@@ -1,5 +1,6 @@
 """Items: looking them up, and adding new ones."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated
 
@@ -31,26 +32,29 @@ def router(live: Callable[[], Live]) -> APIRouter:
         """Items by a part of their title."""
         found = live()
         recommender = found.recommender
-        shelf = recommender.shelf
         await found.look(recommender, None)
+        shelf = recommender.shelf
         if domain is not None and domain not in shelf.index:
             raise NotFound(unknown(recommender, domain))
-        shown = [shelf.show(item) for item in shelf.titled(domain, query, limit)]
+        # in a thread: what nothing fits is found after looking at all titles
+        places = await asyncio.to_thread(shelf.titled, domain, query, limit)
+        shown = [shelf.show(item) for item in places]
         return answer({"items": shown, "request_id": request_id(request)})
 
-    @routes.get("/items/{item_id:path}", response_model=schemas.Item)
-    async def item(item_id: schemas.Id, domain: Domain = None) -> Response:
+    @routes.get("/items/{item_id:path}", response_model=schemas.ItemAnswer)
+    async def item(request: Request, item_id: schemas.Id, domain: Domain = None) -> Response:
         """One item."""
         found = live()
         recommender = found.recommender
-        shelf = recommender.shelf
         await found.look(recommender, None)
+        shelf = recommender.shelf
         if domain is not None:
-            return answer(shelf.show(find(recommender, domain, item_id)))
-        places = [own[item_id] for own in shelf.index.values() if item_id in own]
+            places = [find(recommender, domain, item_id)]
+        else:
+            places = [own[item_id] for own in shelf.index.values() if item_id in own]
         if not places:
             raise NotFound(f"no domain has an item {item_id!r}")
-        return answer(shelf.show(places[0]))
+        return answer({**shelf.show(places[0]), "request_id": request_id(request)})
 
     @routes.post("/items", response_model=schemas.ItemResponse)
     async def add(request: Request, body: schemas.ItemRequest) -> Response:

@@ -44,7 +44,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
             raise ConfigError(f"{len(body.requests)} requests are more than the {limit} of a batch")
         own = request_id(request)
         asked = [_one(found, request, one, f"{own}-{n}") for n, one in enumerate(body.requests, 1)]
-        return answer({"answers": await asyncio.gather(*asked)})
+        return answer({"answers": await asyncio.gather(*asked), "request_id": own})
 
     @routes.post("/similar", response_model=SimilarResponse, responses=MISSING)
     async def similar(request: Request, body: SimilarRequest) -> Response:

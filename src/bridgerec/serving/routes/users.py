@@ -42,7 +42,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
         return answer({"users": sorted(both)[:limit], "request_id": request_id(request)})
 
     @routes.get("/users/{user_id:path}", response_model=schemas.UserResponse)
-    async def user(user_id: schemas.Id, user_domain: Domain = None) -> Response:
+    async def user(request: Request, user_id: schemas.Id, user_domain: Domain = None) -> Response:
         """What is known of a person."""
         found = live()
         recommender, store = found.recommender, found.kept()
@@ -63,16 +63,18 @@ def router(live: Callable[[], Live]) -> APIRouter:
                 "known": row is not None or bool(view.events),
                 "events": events[-limit:],
                 "stored": await store.count(person),
+                "request_id": request_id(request),
             }
         )
 
     @routes.delete("/users/{user_id:path}", response_model=schemas.Forgotten)
-    async def forget(user_id: schemas.Id, user_domain: Domain = None) -> Response:
+    async def forget(request: Request, user_id: schemas.Id, user_domain: Domain = None) -> Response:
         """Forget a person: live events, and the release's own history."""
         found = live()
         person = found.recommender.people.person(user_domain, user_id)
         await found.kept().forget(person)
-        return answer({"user_id": user_id, "forgotten": True})
+        own = request_id(request)
+        return answer({"user_id": user_id, "forgotten": True, "request_id": own})
 
     return routes
 

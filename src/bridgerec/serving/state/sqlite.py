@@ -10,6 +10,7 @@ Put the folder on a local disk: SQLite's log does not work over network file sys
 
 import asyncio
 import fcntl
+import logging
 import os
 import sqlite3
 import time
@@ -54,6 +55,10 @@ NEXT = (
 PAGE = 10_000  # events read at once; between pages writers may clean up behind themselves
 REACT = "INSERT OR IGNORE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?)"
 Operation = Callable[[sqlite3.Connection], Any]
+WAIT = 10_000  # milliseconds that a statement waits for another process
+BRIEF = 50  # milliseconds that a commit waits for readers before it empties the log
+TRIES, PAUSE = 10, 0.1  # to empty the log after somebody was forgotten; seconds between them
+log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -81,7 +86,7 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         found = sqlite3.connect(
-            self.path, timeout=10, isolation_level=None, check_same_thread=False
+            self.path, timeout=WAIT / 1000, isolation_level=None, check_same_thread=False
         )
         self.path.chmod(0o600)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
@@ -123,10 +128,16 @@ class SqliteStore:
             except BaseException:
                 self._writer.rollback()
                 raise
-            if self._wipe:  # the log still holds the pages as they were
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._wipe = False
+            if self._wipe:
+                self._wipe = not self._emptied()
         return results
+
+    def _emptied(self) -> bool:
+        """Empty the log, which still holds pages as they were; not while somebody reads them."""
+        self._writer.execute(f"PRAGMA busy_timeout={BRIEF}")
+        busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._writer.execute(f"PRAGMA busy_timeout={WAIT}")
+        return not busy
 
     async def add(self, events: Sequence[Event]) -> int:
         def insert(connection: sqlite3.Connection) -> int:
@@ -170,7 +181,17 @@ class SqliteStore:
             )
             return gone
 
-        return int(await self._group.write(remove))
+        gone = int(await self._group.write(remove))
+        for _ in range(TRIES):
+            if not self._wipe:
+                return gone
+            await asyncio.sleep(PAUSE)
+            await self._group.write(lambda _: None)  # a commit tries again
+        log.warning(
+            "%s-wal still holds what was removed, because another process has been reading it; the "
+            "next commits go on trying", self.path,
+        )  # fmt: skip
+        return gone
 
     async def people(self, prefix: str, limit: int) -> list[str]:
         with self._named():
