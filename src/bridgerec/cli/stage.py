@@ -17,4 +17,7 @@ def stage(
     """Run one stage of dvc.yaml (DVC calls this; people use `dvc repro` or `bridgerec run`)."""
     from bridgerec.pipeline.stages import run_stage
 
-    run_stage(Workspace.open(directory), name, candidate, lambda text: typer.echo(f"  {text}"))
+    def say(text: str) -> None:  # not by typer's echo, which writes into the bars of a terminal
+        print(f"  {text}", flush=True)
+
+    run_stage(Workspace.open(directory), name, candidate, say)
