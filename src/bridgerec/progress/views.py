@@ -109,8 +109,9 @@ class Bars:
 
     def open(self, loop: Loop) -> None:
         inside = "  " if self.tasks else ""
-        label, steps = inside + loop.label, {"total": loop.total, "completed": loop.done}
-        self.tasks[loop.key] = self.progress.add_task(label, loop=loop, **steps)
+        self.tasks[loop.key] = self.progress.add_task(
+            inside + loop.label, total=loop.total, completed=loop.done, loop=loop
+        )
         self.progress.start()
 
     def moved(self, loop: Loop) -> None:
