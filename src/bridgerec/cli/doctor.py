@@ -140,7 +140,7 @@ def check_workspace(workspace: Workspace) -> Iterator[Finding]:
 
 
 def doctor(directory: Directory = HERE, debug: Debug = False) -> None:
-    """Check versions, known bad pairs, disk, memory, threads and the workspace."""
+    """Check versions, pairs of them that break, disk, memory, threads and the workspace."""
     from rich.console import Console
 
     workspace, console = Workspace.open(directory), Console()

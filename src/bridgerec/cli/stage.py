@@ -9,8 +9,11 @@ from bridgerec.config import Workspace
 
 
 def stage(
-    name: Annotated[str, typer.Argument(help="validate, prepare, embed, train, evaluate, …")],
-    candidate: Annotated[str | None, typer.Argument(help="The candidate to train.")] = None,
+    name: Annotated[
+        str,
+        typer.Argument(help="validate, prepare, embed, train, blend, evaluate, select or package."),
+    ],
+    candidate: Annotated[str | None, typer.Argument(help="With train: which one.")] = None,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:
