@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import typer
 import yaml
@@ -16,7 +15,7 @@ from typer.testing import CliRunner
 
 import bridgerec.cli as cli
 from bridgerec.cli.app import app
-from bridgerec.cli.demo import get_data, recommendations
+from bridgerec.cli.demo import get_data
 from bridgerec.cli.evaluation import show
 from bridgerec.cli.recommend import answer
 from bridgerec.config import Workspace
@@ -117,23 +116,6 @@ def test_the_demos_data_are_those_of_the_committed_hash(tmp_path: Path) -> None:
         yaml.safe_load((root / "data.dvc").read_text()) for root in (tmp_path, REPOSITORY)
     )
     assert made == committed
-
-
-@pytest.mark.slow
-def test_demo_recommends_for_three_people_by_titles(
-    finished: Workspace, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recommendations(finished)
-    said = capsys.readouterr().out
-    for title in ("a warm person", "a cold-start person", "an unknown person"):
-        assert f"films for {title}" in said
-    assert "route: cold_start" in said
-    assert "route: unknown" in said
-    catalogue = pl.read_parquet(finished.prepared / "items.parquet")
-    titles = set(catalogue.filter(pl.col("domain") == "films")["title"].to_list())
-    rows = [line.split("│")[2].strip() for line in said.splitlines() if line.startswith("│")]
-    assert len(rows) >= 15
-    assert sum(row in titles for row in rows) >= 10  # the others go on in a second line
 
 
 def test_a_failing_remote_is_told(tmp_path: Path) -> None:
