@@ -1,5 +1,9 @@
 """The backfill flow: recommendations for everybody, to Parquet."""
 
+from bridgerec.runtime import prepare_environment
+
+prepare_environment()  # before Prefect reads it
+
 from typing import Any
 
 from prefect import flow
@@ -9,9 +13,6 @@ from bridgerec.config import Workspace
 from bridgerec.flows.shown import Bar
 from bridgerec.operations.backfill import Wanted
 from bridgerec.operations.backfill import backfill as write
-from bridgerec.runtime import prepare_environment
-
-prepare_environment()
 
 
 @flow(name="backfill")

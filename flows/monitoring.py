@@ -1,5 +1,9 @@
 """The monitoring flow: the traffic log against the training data; drift becomes an event."""
 
+from bridgerec.runtime import prepare_environment
+
+prepare_environment()  # before Prefect reads it
+
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -7,9 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
 from bridgerec.config import Workspace
-from bridgerec.runtime import prepare_environment
 
-prepare_environment()
 DRIFT = "bridgerec.drift"
 
 

@@ -1,5 +1,9 @@
 """The release flow: gate, build, try over HTTP, keep, try on some people, promote or refuse."""
 
+from bridgerec.runtime import prepare_environment
+
+prepare_environment()  # before Prefect reads it
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +23,9 @@ from bridgerec.pipeline import graph
 from bridgerec.registry.current import hindrance, promote, read_current, refusal
 from bridgerec.registry.store import Release, Store
 from bridgerec.registry.verdict import Trial, Verdict, judge
-from bridgerec.runtime import prepare_environment, read_json
+from bridgerec.runtime import read_json
 from bridgerec.serving.switch import control_file, follow
 from bridgerec.serving.trial import try_bento
-
-prepare_environment()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,9 @@
 """The retraining flow: new data in, the pipeline, and a new champion only if the gate lets it."""
 
+from bridgerec.runtime import prepare_environment
+
+prepare_environment()  # before Prefect reads it
+
 from contextlib import suppress
 from typing import Any
 
@@ -13,9 +17,6 @@ from bridgerec.flows.training import patient, training
 from bridgerec.operations.intake import Taken, take_in
 from bridgerec.registry.current import read_current
 from bridgerec.registry.store import Store
-from bridgerec.runtime import prepare_environment
-
-prepare_environment()
 
 
 @task(name="intake", **patient)

@@ -5,6 +5,10 @@ not: a form, a schedule, retries, logs, artifacts, a page to look at.  A run wit
 in a folder of its own and is kept as a DVC experiment.
 """
 
+from bridgerec.runtime import prepare_environment
+
+prepare_environment()  # before Prefect reads it
+
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -22,9 +26,7 @@ from bridgerec.flows.shown import Bar, Bars, publish, publish_experiment
 from bridgerec.pipeline import graph
 from bridgerec.pipeline.experiment import Experiment, check, experiment
 from bridgerec.pipeline.overrides import Overrides, choices
-from bridgerec.runtime import prepare_environment
 
-prepare_environment()
 DOMAINS, MODELS = choices(Path())  # of the workspace that is deployed
 Target = Annotated[str, WithJsonSchema({"type": "string", **DOMAINS})]
 Candidate = Annotated[str, WithJsonSchema({"type": "string", **MODELS})]

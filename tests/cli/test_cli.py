@@ -6,8 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
 import yaml
+from typer.testing import CliRunner
 
+from bridgerec.cli.app import EXAMPLES, app
 from bridgerec.config import Workspace, load_params
 from bridgerec.errors import ConfigError, DataError
 
@@ -24,6 +27,15 @@ def test_help_names_every_command() -> None:
     found = call("--help")
     assert found.returncode == 0
     assert all(name in found.stdout for name in (*COMMANDS, "demo", "recommend"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_of_a_commands_help_are_understood(name: str) -> None:
+    command = typer.main.get_command(app).commands[name]
+    for words in EXAMPLES[name]:
+        assert words.split()[0] == name
+        command.make_context(name, words.split()[1:])
+    assert f"bridgerec {EXAMPLES[name][0]}"[:60] in CliRunner().invoke(app, [name, "--help"]).stdout
 
 
 def test_an_error_is_one_message_and_debug_shows_the_traceback(tmp_path: Path) -> None:

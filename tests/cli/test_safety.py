@@ -4,9 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
@@ -78,6 +81,43 @@ def test_demo_simulates_where_there_is_no_data(
         get_data(Workspace.open(tmp_path))
 
 
+def test_demo_pulls_the_data_where_a_remote_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bridgerec.data.simulate as module
+
+    root = tmp_path / "workspace"
+    root.mkdir()
+    shutil.copy(REPOSITORY / "params.yaml", root)
+    small(root)
+    dvc(root, "init", "-q", "--no-scm")
+    dvc(root, "remote", "add", "-q", "-d", "near", str(tmp_path / "near"))
+    dvc(root, "add", "-q", "data")
+    dvc(root, "push", "-q")
+    table = root / "data" / "books" / "items.csv"
+    before = table.read_bytes()
+    shutil.rmtree(root / "data")
+    shutil.rmtree(root / ".dvc" / "cache")
+
+    def simulate_instead(root: Path, seed: int) -> None:
+        raise AssertionError("simulated, though there is a remote")
+
+    monkeypatch.setattr(module, "simulate", simulate_instead)
+    get_data(Workspace.open(root))
+    assert table.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_demos_data_are_those_of_the_committed_hash(tmp_path: Path) -> None:
+    simulate(tmp_path, seed=42)
+    dvc(tmp_path, "init", "-q", "--no-scm")
+    dvc(tmp_path, "add", "-q", "data")
+    made, committed = (
+        yaml.safe_load((root / "data.dvc").read_text()) for root in (tmp_path, REPOSITORY)
+    )
+    assert made == committed
+
+
 def test_a_failing_remote_is_told(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     shutil.copy(REPOSITORY / "data.dvc", tmp_path)
@@ -130,10 +170,38 @@ def test_every_error_is_one_message(
         cli.main()
 
 
+def every_command(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each command and command of a command, with the words that call it."""
+    below = getattr(command, "commands", {})
+    for name, found in below.items():
+        yield from every_command(found, *words, name)
+    if words and (not below or command.invoke_without_command):
+        yield words, command
+
+
 def test_every_command_takes_a_directory() -> None:
-    for command in app.registered_commands:
-        found = CliRunner().invoke(app, [str(command.name), "--help"])
-        assert "-C" in found.stdout, command.name
+    found = dict(every_command(typer.main.get_command(app)))
+    assert {("demo",), ("keys", "add"), ("releases", "promote"), ("releases",)} <= found.keys()
+    for words, command in found.items():
+        options = {option for param in command.params for option in param.opts}
+        assert {"-C", "--debug"} <= options, words
+        assert command.help, words
+
+
+def test_a_command_of_a_command_works_where_it_is_told(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        params = small_params(service={"keys": f"{name}.json"})
+        (tmp_path / name / "params.yaml").write_text(yaml.safe_dump(params))
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert CliRunner().invoke(app, ["keys", "add", "ann", "-C", str(one)]).exit_code == 0
+    assert "ann" in CliRunner().invoke(app, ["keys", "list", "-C", str(one)]).output
+    assert "ann" not in CliRunner().invoke(app, ["keys", "list", "-C", str(two)]).output
+    assert (one / "one.json").is_file()
+    for words in (["promote", "v1"], ["show", "v1"]):
+        found = CliRunner().invoke(app, ["releases", *words, "-C", str(two)])
+        assert isinstance(found.exception, BridgeRecError)
+        assert str(two) in str(found.exception)
 
 
 def test_no_trace_of_a_truncated_file_reaches_the_user(tmp_path: Path) -> None:

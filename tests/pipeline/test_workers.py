@@ -14,6 +14,7 @@ import torch
 
 from bridgerec.errors import BridgeRecError
 from bridgerec.pipeline.workers import side_by_side
+from bridgerec.progress import PROGRESS, bar, track
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +57,25 @@ def test_alone_is_this_process(tasks: list[int]) -> None:
     alone = len(tasks) > 1
     done = dict(side_by_side(partial(share, 10), add, tasks, alone=alone))
     assert {found[1:] for found in done.values()} == {(os.getpid(), 2)}
+
+
+def count(shared: tuple[int, int], task: int) -> None:
+    list(track(range(task), f"steps of {task}", inner=True))
+
+
+def test_this_process_shows_how_far_the_others_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(PROGRESS, "1")
+    with bar("tasks", 2) as advance:
+        for _ in side_by_side(partial(share, 0), count, [3, 4]):
+            advance(1)
+    lines = capsys.readouterr().out.splitlines()
+    assert {"@progress 2/2 tasks", "@progress 3/3 steps of 3", "@progress 4/4 steps of 4"} <= {
+        *lines
+    }
+    list(side_by_side(partial(share, 0), count, [3, 4]))  # nobody shows anything
+    assert capsys.readouterr().out == ""
 
 
 def test_an_error_is_raised_as_it_is() -> None:

@@ -21,7 +21,7 @@ def demo(directory: Directory = HERE, debug: Debug = False) -> None:
     get_data(workspace)
     repro(workspace)
     show(workspace)
-    _recommendations(workspace)
+    recommendations(workspace)
     typer.echo("\nNext: `bridgerec serve`, `bridgerec evaluation`, `bridgerec recommend --help`")
 
 
@@ -90,7 +90,8 @@ def people(workspace: Workspace, target: str) -> dict[str, str]:
     return found
 
 
-def _recommendations(workspace: Workspace) -> None:
+def recommendations(workspace: Workspace) -> None:
+    """Print what the packaged winner recommends to a warm, a cold-start and an unknown person."""
     from rich.console import Console
 
     from bridgerec.cli.recommend import answer, table

@@ -79,13 +79,32 @@ def check_machine(workspace: Workspace) -> Iterator[Finding]:
     yield Finding(level, "disk", f"{free:.1f} GB free in the workspace (a run needs 1–5 GB)")
     memory = psutil.virtual_memory().available / 1e9
     yield Finding("ok" if memory > 4 else "warning", "memory", f"{memory:.1f} GB available")
-    yield Finding("ok", "processors", f"{os.cpu_count()}")
-    if os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
+    may_use = getattr(os, "sched_getaffinity", None)  # not on every system
+    usable = len(may_use(0)) if may_use else os.cpu_count() or 1
+    yield Finding("ok", "processors", f"{usable}")
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdigit() and int(threads) > usable:
         yield Finding(
-            "warning", "OMP_WAIT_POLICY", "set it to `passive`: spinning threads are slow"
+            "warning",
+            "OMP_NUM_THREADS",
+            f"is {threads}, but {usable} processors may be used: threads will wait for each other. "
+            "Lower or unset it.",
         )
-    core = os.environ.get("OPENBLAS_CORETYPE")
-    if core:
+    policy = os.environ.get("OMP_WAIT_POLICY", "")
+    if policy.lower() == "passive":
+        yield Finding(
+            "ok",
+            "OMP_WAIT_POLICY",
+            "passive (BridgeRec's commands set it; export it for scripts of your own)",
+        )
+    else:
+        yield Finding(
+            "warning",
+            "OMP_WAIT_POLICY",
+            f"is {policy or 'not set'}: threads that spin while others compute are many times "
+            "slower. Unset it, and BridgeRec sets it to passive.",
+        )
+    if core := os.environ.get("OPENBLAS_CORETYPE"):
         yield Finding(
             "warning",
             "OPENBLAS_CORETYPE",
@@ -121,10 +140,12 @@ def check_workspace(workspace: Workspace) -> Iterator[Finding]:
 
 
 def doctor(directory: Directory = HERE, debug: Debug = False) -> None:
-    """Check versions, known bad pairs, disk, memory, threads and the workspace."""
+    """Check versions, pairs of them that break, disk, memory, threads and the workspace."""
     from rich.console import Console
 
     workspace, console = Workspace.open(directory), Console()
+    if not workspace.root.is_dir():
+        raise ConfigError(f"there is no folder {workspace.root}. Name a workspace after -C.")
     signs = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
     findings = [*check_versions(), *check_machine(workspace), *check_workspace(workspace)]
     for finding in findings:

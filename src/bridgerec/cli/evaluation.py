@@ -9,11 +9,11 @@ from bridgerec.config import Workspace
 from bridgerec.errors import ArtifactError
 
 
-def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
-    """A rich table of the test results of one split and target, best NDCG@10 first."""
+def leaderboard(metrics: dict[str, Any], split: str, target: str, k: int = 10) -> Any:
+    """A rich table of the test results of one split and target, best NDCG@k first."""
     from rich.table import Table
 
-    names = ("ndcg@10", "recall@10", "precision@10", "f1@10", "hr@10")
+    names = [f"{name}@{k}" for name in ("ndcg", "recall", "precision", "f1", "hr")]
     table = Table(title=f"{split} → {target} (test, full ranking)", title_justify="left")
     table.add_column("candidate")
     for name in names:
@@ -23,7 +23,7 @@ def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
         for candidate, targets in metrics["test"][split].items()
         if "all" in targets.get(target, {})
     }
-    for candidate, found in sorted(rows.items(), key=lambda r: -r[1]["ndcg@10"]["value"]):
+    for candidate, found in sorted(rows.items(), key=lambda r: -r[1][names[0]]["value"]):
         cells = []
         for i, name in enumerate(names):
             cell = found.get(name)
@@ -35,21 +35,21 @@ def leaderboard(metrics: dict[str, Any], split: str, target: str) -> Any:
     return table
 
 
-def languages_table(metrics: dict[str, Any], split: str, target: str) -> Any:
-    """A rich table of NDCG@10 by the language of items (or the script of their titles), on the same
+def languages_table(metrics: dict[str, Any], split: str, target: str, k: int = 10) -> Any:
+    """A rich table of NDCG@k by the language of items (or the script of their titles), on the same
     part; None where the target has one alone."""
     from rich.table import Table
 
     from bridgerec.evaluation.segments import by_language
 
     rows = {
-        candidate: by_language(targets.get(target, {}), "ndcg@10")
+        candidate: by_language(targets.get(target, {}), f"ndcg@{k}")
         for candidate, targets in metrics["test"][split].items()
     }
     names = sorted({name for cells in rows.values() for name in cells})
     if not names:
         return None
-    table = Table(title="ndcg@10 by language", title_justify="left")
+    table = Table(title=f"ndcg@{k} by language", title_justify="left")
     table.add_column("candidate")
     for name in names:
         table.add_column(name, justify="right")
@@ -71,10 +71,12 @@ def show(workspace: Workspace) -> None:
 
     console = Console()
     metrics = read_metrics(workspace)
+    ks = metrics["info"]["ks"]
+    k = 10 if 10 in ks else max(ks)
     for split, candidates in metrics["test"].items():
         for target in sorted({t for targets in candidates.values() for t in targets}):
-            console.print(leaderboard(metrics, split, target))
-            if (table := languages_table(metrics, split, target)) is not None:
+            console.print(leaderboard(metrics, split, target, k))
+            if (table := languages_table(metrics, split, target, k)) is not None:
                 console.print(table)
     decision = workspace.reports / "decision.json"
     if decision.is_file():

@@ -48,7 +48,7 @@ def table(response: dict[str, Any], title: str) -> Any:
 
 
 def recommend(
-    target: Annotated[str, typer.Argument(help="The domain to recommend from.")],
+    target: Annotated[str, typer.Argument(help="The domain to recommend from, such as films.")],
     user: Annotated[str | None, typer.Option(help="A known person's id.")] = None,
     item: Annotated[
         list[str] | None,

@@ -37,8 +37,17 @@ def repro(workspace: Workspace, *arguments: str) -> None:
 
 
 def run(
-    stages: Annotated[list[str] | None, typer.Argument(help="Stop after these stages.")] = None,
-    force: Annotated[bool, typer.Option(help="Recompute even what did not change.")] = False,
+    stages: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What to bring up to date, with all that it needs: validate, prepare, embed, "
+            "train, train@CANDIDATE, blend, evaluate, select, package.",
+            show_default="all of them",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Recompute even what did not change.")
+    ] = False,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:

@@ -9,12 +9,18 @@ from bridgerec.config import Workspace
 
 
 def stage(
-    name: Annotated[str, typer.Argument(help="validate, prepare, embed, train, evaluate, …")],
-    candidate: Annotated[str | None, typer.Argument(help="The candidate to train.")] = None,
+    name: Annotated[
+        str,
+        typer.Argument(help="validate, prepare, embed, train, blend, evaluate, select or package."),
+    ],
+    candidate: Annotated[str | None, typer.Argument(help="With train: which one.")] = None,
     directory: Directory = HERE,
     debug: Debug = False,
 ) -> None:
     """Run one stage of dvc.yaml (DVC calls this; people use `dvc repro` or `bridgerec run`)."""
     from bridgerec.pipeline.stages import run_stage
 
-    run_stage(Workspace.open(directory), name, candidate, lambda text: typer.echo(f"  {text}"))
+    def say(text: str) -> None:  # not by typer's echo, which writes into the bars of a terminal
+        print(f"  {text}", flush=True)
+
+    run_stage(Workspace.open(directory), name, candidate, say)

@@ -13,7 +13,9 @@ def tune(
     candidates: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CANDIDATE]...", help="Default: every one with a space.", show_default=False
+            metavar="[CANDIDATE]...",
+            help="Default: every one that has options to search.",
+            show_default=False,
         ),
     ] = None,
     apply: Annotated[

@@ -17,7 +17,7 @@ from bridgerec.evaluation.ranking import Ranking, rank_all, update_all
 from bridgerec.evaluation.segments import Languages
 from bridgerec.evaluation.significance import holm
 from bridgerec.models.base import Candidate, check_catalogue, load
-from bridgerec.progress import track
+from bridgerec.progress import bar
 from bridgerec.runtime import atomic_folder, read_json, write_json
 
 ASKED: tuple[Part, ...] = ("validation", "test")
@@ -41,8 +41,10 @@ def evaluate_workspace(workspace: Workspace, say: Callable[[str], None] = lambda
 
     described = read_json(workspace.prepared / "splits.json")
     found = _Evaluation(workspace, say)
-    for name in track(described, "splits judged", terminal=False):
-        found.split(name)
+    with bar("splits judged", len(described)) as advance:
+        for name in described:
+            found.split(name)
+            advance(1)
     metrics, comparisons = found.metrics, found.comparisons
     _adjust(comparisons)
     config = workspace.params.evaluation

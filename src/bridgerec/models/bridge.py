@@ -77,7 +77,7 @@ def learn(
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, max(steps, 2))
     with repeatable():
-        for _ in track(range(config.epochs), "epochs", terminal=False):
+        for _ in track(range(config.epochs), "epochs", inner=True):
             for rows in batches(len(lesson.source), config.batch_size, rng):
                 mapped = net(*(part[rows] for part in given))
                 loss = torch.zeros(())

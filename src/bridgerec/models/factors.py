@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from bridgerec.progress import track
+
 Floats = NDArray[np.float32]
 ENTRIES = 2**22  # numbers in one block of rows, which bounds the memory
 
@@ -59,7 +61,7 @@ def factorise(
     items = rng.normal(0, 0.1, (rows.shape[1], size)).astype(np.float32)
     columns = rows.T.tocsr()
     people_reg, item_reg = (scaled(x, alpha, reg, reg_power) for x in (rows, columns))
-    for _ in range(iterations):
+    for _ in track(range(iterations), "iterations", inner=True):
         people = fold_in(rows, items, alpha, people_reg)
         items = fold_in(columns, people, alpha, item_reg)
     return items

@@ -65,7 +65,7 @@ class NextItem:
             optimizer, c.learning_rate, max(steps, 2), pct_start=0.1
         )
         self.net.train()
-        for _ in track(range(c.epochs), "epochs", terminal=False):
+        for _ in track(range(c.epochs), "epochs", inner=True):
             for rows in batches(len(recent), c.batch_size, rng, recent.lengths):
                 with mixed_precision(c.precision):
                     loss = self._loss(recent.take(rows))

@@ -133,7 +133,7 @@ class Profile(Candidate):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rates, max(steps, 2), pct_start=0.1
         )
-        for _ in track(range(c.epochs), "epochs", terminal=False):
+        for _ in track(range(c.epochs), "epochs", inner=True):
             for rows in batches(len(histories), c.batch_size, rng):
                 losses = []
                 for t in range(len(self.domains)):

@@ -103,7 +103,7 @@ class TwoTower(Candidate):
         steps = c.epochs * -(-len(histories) // c.batch_size)
         eager = [self.towers.user.pull, *self.towers.prior.parameters()]
         cycle = OneCycle(self.towers, c.learning_rate, steps, eager)
-        for _ in track(range(c.epochs), "epochs", terminal=False):
+        for _ in track(range(c.epochs), "epochs", inner=True):
             for rows in batches(len(histories), c.batch_size, rng):
                 recent, timed = histories.take(rows), int(rng.random() < 0.5)
                 when = self.trends.at(moments(recent, c.max_history, timed, rng))

@@ -9,6 +9,7 @@ from bridgerec.data.dataset import Catalogue, Split
 from bridgerec.errors import ArtifactError, ConfigError
 from bridgerec.models.base import check_catalogue, load
 from bridgerec.models.blend import Blend, BlendConfig
+from bridgerec.progress import bar
 from bridgerec.runtime import atomic_folder, read_json
 
 
@@ -23,11 +24,12 @@ def blend(workspace: Workspace, say: Callable[[str], None]) -> None:
     """
     params, place = workspace.params, workspace.candidate(BLEND)
     catalogue = Catalogue.read(workspace.prepared / "items.parquet")
-    with atomic_folder(place) as folder:
+    described = read_json(workspace.prepared / "splits.json")
+    with atomic_folder(place) as folder, bar("splits blended", len(described)) as advance:
         if params.blend is None:
             return
         names = params.blend.members or params.candidates
-        for split_name in read_json(workspace.prepared / "splits.json"):
+        for split_name in described:
             split = Split.read(workspace.prepared, split_name, catalogue)
             training = split.training()
             asked = [split.cases("validation", target) for target in split.targets]
@@ -49,6 +51,7 @@ def blend(workspace: Workspace, say: Callable[[str], None]) -> None:
                 found.learn(members, training, asked)
                 found.save(folder / split_name / f"seed-{i}")
                 say(f"blend on {split_name}, seed {i}: {', '.join(found.members)}")
+            advance(1)
 
 
 def _seeds(folder: Path) -> list[Path]:

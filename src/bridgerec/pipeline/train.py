@@ -37,7 +37,7 @@ def train(workspace: Workspace, name: str, say: Callable[[str], None]) -> None:
         splits = read_json(workspace.prepared / "splits.json")
         fits = [Fit(s, i, folder / s / f"seed-{i}") for s in splits for i in range(seeds)]
         begin = partial(_Fits, workspace, name)
-        with bar(f"{name}: models trained", len(fits), terminal=False) as advance:
+        with bar(f"{name}: models trained", len(fits)) as advance:
             for fit, _ in side_by_side(begin, _Fits.run, fits, alone=not candidate.slow):
                 seed = f", seed {fit.seed}" if candidate.random else ""
                 say(f"{name} on {fit.split}{seed}: trained")

@@ -11,6 +11,8 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from bridgerec.errors import BridgeRecError
+from bridgerec.progress import show_by
+from bridgerec.progress.passing import PassedOn, passed_on
 
 Task = TypeVar("Task")
 Found = TypeVar("Found")
@@ -39,20 +41,21 @@ def side_by_side(
         for task in tasks:
             yield task, work(shared, task)
         return
-    pool = ProcessPoolExecutor(
-        count, get_context("spawn"), _begin, (begin, _threads() // count, os.getpid())
-    )
-    try:
-        running = {pool.submit(_run, work, task): task for task in tasks}
-        for done in as_completed(running):
-            yield running[done], done.result()
-    except BrokenProcessPool as error:
-        raise BridgeRecError(
-            f"one of {count} processes side by side was killed, most likely because memory ran "
-            "out. Run again with OMP_NUM_THREADS=1, which does one thing at a time."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    context = get_context("spawn")
+    with passed_on(context) as view:
+        given = (begin, _threads() // count, os.getpid(), view)
+        pool = ProcessPoolExecutor(count, context, _begin, given)
+        try:
+            running = {pool.submit(_run, work, task): task for task in tasks}
+            for done in as_completed(running):
+                yield running[done], done.result()
+        except BrokenProcessPool as error:
+            raise BridgeRecError(
+                f"one of {count} processes side by side was killed, most likely because memory ran "
+                "out. Run again with OMP_NUM_THREADS=1, which does one thing at a time."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _threads() -> int:
@@ -61,10 +64,11 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _begin(begin: Callable[[], Any], threads: int, parent: int) -> None:
+def _begin(begin: Callable[[], Any], threads: int, parent: int, view: PassedOn) -> None:
     global _shared
     import torch
 
+    show_by(view)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     # made by the first task: an error in here would only look like a process that was killed

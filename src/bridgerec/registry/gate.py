@@ -257,6 +257,8 @@ def select(workspace: Workspace) -> Decision:
     decision = decide(metrics, read_stored(folder / "per_user.parquet"), params)
     if decision.winner is not None:
         _write_champion(workspace, decision, metrics)
+    for leftover in workspace.reports.glob(".decision.json.*"):  # of a killed run
+        leftover.unlink()
     write_json(workspace.reports / "decision.json", decision.model_dump())
     if decision.winner is None:
         raise GateRefused("the gate refuses a release:\n  " + "\n  ".join(decision.reasons))
