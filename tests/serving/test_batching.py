@@ -12,7 +12,7 @@ from bridgerec.data.dataset import Histories, Training
 from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.popularity import Popularity
 from bridgerec.models.two_tower import TwoTower, TwoTowerConfig
-from bridgerec.serving.additions import Additions
+from bridgerec.serving.additions import Additions, Entry, nearest
 from bridgerec.serving.batching import Batcher, Job, Wanted, answer_all
 from bridgerec.serving.problems import Unavailable
 from bridgerec.serving.topk import Best
@@ -71,12 +71,14 @@ def test_a_batch_answers_as_each_alone(training: Training, tmp_path: Path, added
     ease = EASE(EASEConfig(regularization=5))
     ease.train(training)
     served = load_served(tmp_path / "towers")
-    extra = Additions(60)
     rng = np.random.default_rng(2)
     assert training.vectors is not None
+    new = []
     for place in range(3):
         vector = training.vectors[5] + 0.1 * rng.normal(size=16).astype(np.float32)
-        extra.put(60 + place, "left", vector, training.vectors[:30], 0)
+        near, share = nearest(training.vectors[:30] @ vector)
+        new.append(Entry(60 + place, "left", vector, near, share, 0))
+    extra = Additions(60).putting(new)
     borrowed = extra.borrowed("left") if added else None
     jobs, n = [], 30 + 3 * added
     for number, one in enumerate(histories(training)):
