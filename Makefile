@@ -55,7 +55,7 @@ layers: install-test
 
 unit: install-test
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not slow and not long" -n 2 --dist loadfile
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "slow and not long" -n 2 --dist loadfile --no-loadscope-reorder
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "slow and not long" -n 2 --dist loadfile
 
 clean:  ## remove what the pipeline made (the data stay)
 	rm -rf artifacts reports
