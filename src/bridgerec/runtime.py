@@ -111,6 +111,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of the file `path` left beside it; for whoever knows that nobody
+    else is writing it."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink()
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a fresh folder beside `path`; on success it takes the place of `path`.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bridgerec.errors import ArtifactError, ConfigError, GateRefused
 from bridgerec.registry.bundle import check_bundle, find_bundle
 from bridgerec.registry.store import Release, Store, now
-from bridgerec.runtime import BrokenFile, read_json, write_json
+from bridgerec.runtime import BrokenFile, read_json, remove_leftovers, write_json
 
 By = Literal["gate", "override", "rollback", "pin"]
 
@@ -191,8 +191,7 @@ def _editing(store: Store) -> Iterator["Change"]:
     store.root.mkdir(parents=True, exist_ok=True)
     with (store.root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in store.root.glob(".current.json.*"):  # of one that was killed
-            leftover.unlink()
+        remove_leftovers(store.root / "current.json")
         yield Change(store)
 
 

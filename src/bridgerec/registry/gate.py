@@ -23,7 +23,13 @@ from bridgerec.evaluation.significance import Bootstrap
 from bridgerec.models.base import load
 from bridgerec.registry import guards
 from bridgerec.registry.store import save_whole
-from bridgerec.runtime import atomic_folder, file_hash, read_json, write_json
+from bridgerec.runtime import (
+    atomic_folder,
+    file_hash,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
 
 PERSON = ("split", "target", "user")
 Values = dict[str, dict[str, float]]  # candidate -> "split/target" -> value
@@ -257,8 +263,7 @@ def select(workspace: Workspace) -> Decision:
     decision = decide(metrics, read_stored(folder / "per_user.parquet"), params)
     if decision.winner is not None:
         _write_champion(workspace, decision, metrics)
-    for leftover in workspace.reports.glob(".decision.json.*"):  # of a killed run
-        leftover.unlink()
+    remove_leftovers(workspace.reports / "decision.json")
     write_json(workspace.reports / "decision.json", decision.model_dump())
     if decision.winner is None:
         raise GateRefused("the gate refuses a release:\n  " + "\n  ".join(decision.reasons))

@@ -106,7 +106,7 @@ class Reranker:
     """Applies rules to the `pool` best items of a model."""
 
     def __init__(self, rules: Iterable[Rule], columns: Columns, pool: int = 200) -> None:
-        self.rules, self.columns, self.pool = tuple(rules), columns, pool
+        self.rules, self.pool = tuple(rules), pool
         for rule in self.rules:
             rule.check(columns)
 

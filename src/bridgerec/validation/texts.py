@@ -29,12 +29,12 @@ def check_texts(name: str, raw: pl.DataFrame, n: int) -> Iterator[Finding]:
     for check, what, columns in found:
         if columns:
             kept = [c for c in ("item_id", "title", *columns) if c in raw.columns]
-            rows = raw.select(kept).with_row_index("row", offset=1)
             some = pl.any_horizontal(pl.col(columns).is_not_null())
+            rows = raw.select(kept).with_row_index("row", offset=1).filter(some)
             yield Finding(
                 name, "items", check, "warning",
                 f"columns that {what}: {', '.join(columns)}",
                 "Look at the export and the mapping; if there are no such texts, leave the columns "
                 "out (models learn nothing from them)",
-                rows.filter(some).height, raw.height, rows.filter(some).head(n).to_dicts(),
+                rows.height, raw.height, rows.head(n).to_dicts(),
             )  # fmt: skip
