@@ -152,7 +152,7 @@ def test_an_item_of_the_catalogue_can_be_changed(
     shelf = recommender.shelf
     assert shelf.seen == 7
     assert shelf.index["right"]["i40"] == 40
-    assert shelf.show(40)["title"] == "Other"
+    assert shelf.show([40])[0]["title"] == "Other"
     assert shelf.fits(np.array([40, 41]), Filters(brands=["best"])).tolist() == [True, False]
     np.testing.assert_allclose(shelf.vector(np.array([40]))[0], training.vectors[0], atol=1e-3)
     assert len(shelf.choices("right")) == 30

@@ -2,7 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Given:
 
     answer: dict[str, Any]
     k: int
-    history: list[list[str]]
+    history: list[tuple[str, str]]
 
 
 @dataclass
@@ -195,14 +195,12 @@ class Live:
         chance: bool,
     ) -> "Given":
         recommender.check(request.target, request.k, request.history)
-        wish, more = await self._said(recommender, request, search)
+        wish, notes = await self._said(recommender, request, search)
         view = await self.look(recommender, _who(recommender, request))
-        question = recommender.ask(request, view, request_id)
-        question = replace(question, wish=wish, notes=(*question.notes, *more), chance=chance)
-        limit = recommender.service["model_seconds"]
+        question = recommender.ask(request, view, request_id, wish, notes, chance)
         # now, while what it reads is in the processor's cache
-        told = self._history(recommender, question) if self.log is not None else []
-        found = await answer(recommender, question, self.score, limit)
+        told = self._history(question) if self.log is not None else []
+        found = await answer(recommender, question, self.score)
         return Given(found, request.k, told)
 
     async def _said(
@@ -246,11 +244,10 @@ class Live:
         )
         return Wish(dict(zip(targets, vectors, strict=True)), personal)
 
-    def _history(self, recommender: Recommender, question: Question) -> list[list[str]]:
-        """What an answer rested on, as [domain, item_id], for the traffic log."""
-        shelf = recommender.shelf
-        ids = shelf.columns["item_id"]
-        return [[shelf.domains[i], ids[i]] for i in question.past.items.tolist()]
+    def _history(self, question: Question) -> list[tuple[str, str]]:
+        """What an answer rested on, as (domain, item_id), for the traffic log."""
+        domains, ids = question.shelf.domains, question.shelf.columns["item_id"]
+        return [(domains[i], ids[i]) for i in question.past.items.tolist()]
 
     def close(self) -> None:
         """Write what waits, let go of files and threads."""

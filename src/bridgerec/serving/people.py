@@ -1,6 +1,6 @@
 """Who asks, and what the person's history is: the release's, what came since, and what was sent."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -37,15 +37,17 @@ class Met(NamedTuple):
     times: list[int]
     kinds: list[int]
 
-    def add(self, item: int, time: int, kind: int) -> None:
-        self.items.append(item)
-        self.times.append(time)
-        self.kinds.append(kind)
-
-    def at(self, places: Iterable[int]) -> "Met":
+    def at(self, places: Sequence[int]) -> "Met":
         """These entries, in this order."""
-        rows = list(places)
-        return Met(*([column[i] for i in rows] for column in self))
+        return Met(*([column[i] for i in places] for column in self))
+
+    def then(self, items: list[int | None], times: list[int], kinds: list[int]) -> "Met":
+        """This, and after it what is newer; what is no item (None) is left out."""
+        ours = [item for item in items if item is not None]
+        if len(ours) < len(items):
+            rows = [row for row, item in enumerate(items) if item is not None]
+            times, kinds = [times[i] for i in rows], [kinds[i] for i in rows]
+        return Met(self.items + ours, self.times + times, self.kinds + kinds)
 
 
 def history(met: Met, now: int | None) -> Histories:
@@ -53,7 +55,7 @@ def history(met: Met, now: int | None) -> Histories:
     `now`, the moment of the question."""
     n = len(met.items)
     told = np.array(met.kinds, dtype=np.int8) if max(met.kinds, default=-1) >= 0 else None
-    indptr, weights = np.array([0, n]), np.full(n, 1, dtype=np.float32)
+    indptr, weights = np.array([0, n]), np.ones(n, dtype=np.float32)
     items = np.array(met.items, dtype=np.int32)
     if now is None:
         return Histories(indptr, items, weights, event_kind=told)
@@ -103,10 +105,13 @@ class People:
         """The release's history of a person, oldest first."""
         if row is None:
             return Met([], [], [])
-        stored = self.stored.batch(row, row + 1)
-        time = stored.items * 0 if stored.timestamp is None else stored.timestamp
-        kind = stored.items * 0 - 1 if stored.event_kind is None else stored.event_kind
-        return Met(stored.items.tolist(), time.tolist(), kind.tolist())
+        stored = self.stored
+        own = slice(stored.indptr[row], stored.indptr[row + 1])
+        items = stored.items[own].tolist()
+        time, kind = stored.timestamp, stored.event_kind
+        times = [0] * len(items) if time is None else time[own].tolist()
+        kinds = [-1] * len(items) if kind is None else kind[own].tolist()
+        return Met(items, times, kinds)
 
     def past(
         self,
@@ -127,17 +132,20 @@ class People:
             if (row is None or view.forgotten) and not view.events:
                 notes.append("this user id is not known; only the history sent is used")
         index, kinds = shelf.index, self.kind_index
-        for e in view.events:
-            item = index.get(e.domain, NOTHING).get(e.item_id)
-            if item is not None:
-                met.add(item, e.timestamp, kinds.get(e.kind, -1))
+        if view.events:
+            met = met.then(
+                [index.get(e.domain, NOTHING).get(e.item_id) for e in view.events],
+                [e.timestamp for e in view.events],
+                [kinds.get(e.kind, -1) for e in view.events],
+            )
         known, usual = len(met.items), now or 0
         if now is not None and known:
             met = met.at(sorted(range(known), key=met.times.__getitem__))  # equal times stay
-        for h in sent:
-            item = index.get(h.domain, NOTHING).get(h.item_id)
-            if item is not None:
-                met.add(item, h.timestamp or usual, -1 if h.kind is None else kinds.get(h.kind, -1))
+        met = met.then(
+            [index.get(h.domain, NOTHING).get(h.item_id) for h in sent],
+            [h.timestamp or usual for h in sent],
+            [-1 if h.kind is None else kinds.get(h.kind, -1) for h in sent],
+        )
         unknown = known + len(sent) - len(met.items)
         if unknown:
             notes.append(f"{unknown} history item(s) are not in the catalogue and were ignored")

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from bridgerec.errors import BridgeRecError
 from bridgerec.serving.state import StateError
@@ -43,13 +44,17 @@ class Unavailable(BridgeRecError):
         self.remedy, self.retry_after = remedy, retry_after
 
 
-def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON response; halves of surrogate pairs, which are no text, become question marks."""
+def written(content: Any) -> bytes:
+    """JSON; halves of surrogate pairs, which are no text, become question marks."""
     try:
-        body = orjson.dumps(content)
+        return orjson.dumps(content)
     except TypeError:
-        body = orjson.dumps(_plain(content))
-    return Response(body, status, headers, media_type="application/json")
+        return orjson.dumps(_plain(content))
+
+
+def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(written(content), status, headers, media_type="application/json")
 
 
 def _plain(content: Any) -> Any:
@@ -62,7 +67,11 @@ def _plain(content: Any) -> Any:
 
 def request_id(request: Request) -> str:
     """The id that came with the request (see the middleware), or a new one."""
-    known = getattr(request.state, "request_id", None)
+    return id_of(request.scope)
+
+
+def id_of(scope: Scope) -> str:
+    known = scope.get("state", {}).get("request_id")
     return known if isinstance(known, str) else new_id()
 
 

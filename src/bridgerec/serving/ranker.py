@@ -25,6 +25,7 @@ from bridgerec.serving.chance import RULE, Chance
 from bridgerec.serving.columns import first_met
 from bridgerec.serving.explain import by_wish
 from bridgerec.serving.finishing import Finishing, told_failures
+from bridgerec.serving.limit import Limit
 from bridgerec.serving.people import Met, Past, People, history
 from bridgerec.serving.pictures import Pictures
 from bridgerec.serving.problems import new_id
@@ -89,9 +90,11 @@ class Recommender:
     bento_hash: str | None = None  # of the whole Bento, once `quicken` has read it
     finishing: Finishing = field(init=False)
     chance: Chance | None = field(init=False)
+    limit: Limit = field(init=False)  # of asking models
 
     def __post_init__(self) -> None:
         self.chance = Chance.of(self.service.get("exploration"))
+        self.limit = Limit(self.service["model_seconds"])
         self.finishing = Finishing(self.shelf, self.service)
 
     @classmethod
@@ -164,7 +167,13 @@ class Recommender:
         return self.finish(question, self.score(question))
 
     def ask(
-        self, request: RecommendRequest, view: View = NOTHING, request_id: str | None = None
+        self,
+        request: RecommendRequest,
+        view: View = NOTHING,
+        request_id: str | None = None,
+        wish: Wish | None = None,
+        notes: tuple[str, ...] = (),
+        chance: bool = False,
     ) -> Question:
         """Find the person, the history and the route to each target.
 
@@ -180,13 +189,13 @@ class Recommender:
             asked = asked.last(longest)
         if wanted is not None:
             asked = replace(asked, wanted=np.array([wanted], dtype=np.int8))
-        domains = shelf.domains
-        inside = {domains[item] for item in past.items.tolist()}
-        parts = []
+        met, parts = past.items.tolist(), []
         for target in targets_of(request.target):
-            route: Route = "warm" if target in inside else "cold_start" if len(past) else "unknown"
+            route: Route = "unknown"
+            if met:
+                route = "warm" if shelf.places(target, met) else "cold_start"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
-        notes = past.notes
+        notes = past.notes + notes
         if request.diversity and not self.finishing.varies:
             notes += ("no rule of this release makes lists varied; `diversity` is ignored",)
         if wanted is not None:
@@ -195,7 +204,7 @@ class Recommender:
                 f"{n} does not tell kinds of events apart; `kind` is ignored" for n in deaf
             )
         request_id = request_id or new_id()
-        return Question(request, request_id, shelf, past, tuple(parts), notes=notes)
+        return Question(request, request_id, shelf, past, tuple(parts), wish, notes, chance)
 
     def _kind(self, kind: str | None) -> int | None:
         """The number of a kind of event.
@@ -270,23 +279,24 @@ class Recommender:
         if len(order) < request.k:
             notes.append(f"only {len(order)} items are left after exclusions")
         order, chances, drawn = self._drawn(question, lists, order)
-        items = []
+        items: list[Any] = [None] * len(order[: request.k])
         for number, (part, ranked, words) in enumerate(zip(parts, lists, meant, strict=True)):
-            places = [(rank, i) for rank, (n, i) in enumerate(order[: request.k]) if n == number]
-            if not places:
+            ranks = [rank for rank, (n, _) in enumerate(order[: request.k]) if n == number]
+            if not ranks:
                 continue
-            which = [i for _, i in places]
+            which = [order[rank][1] for rank in ranks]
             chosen = Ranked(ranked.items[which], ranked.scores[which], ranked.moved + drawn)
             told: list[Any] = [None] * len(which)
             if request.explain:
                 told = self._explained(question, part, chosen, words)
-            found = zip(places, chosen.items.tolist(), chosen.scores.tolist(), told, strict=True)
-            for (rank, _), index, score, why in found:
-                item = question.shelf.show(index)
+            shown = question.shelf.show(chosen.items.tolist())
+            for rank, item, score, why in zip(
+                ranks, shown, chosen.scores.tolist(), told, strict=True
+            ):
                 item["rank"], item["score"], item["explanation"] = rank + 1, score, why
                 if chances is not None:
                     item["propensity"] = chances[rank]
-                items.append(item)
+                items[rank] = item
         return {
             "release": self.release,
             "request_id": question.request_id,
@@ -294,7 +304,7 @@ class Recommender:
             "route": parts[0].route,
             "routes": {p.target: p.route for p in parts},
             "candidate": "+".join(dict.fromkeys(p.name for p in parts)),
-            "items": sorted(items, key=lambda item: item["rank"]),
+            "items": items,
             "notes": notes,
         }
 

@@ -18,17 +18,15 @@ Score = Callable[[Job], Awaitable[Floats | Best]]
 log = logging.getLogger(__name__)
 
 
-async def answer(
-    recommender: Recommender, question: Question, score: Score, seconds: float
-) -> dict[str, Any]:
+async def answer(recommender: Recommender, question: Question, score: Score) -> dict[str, Any]:
     """The answer: by the baseline, where the model fails, gives scores that are no numbers, or
-    takes longer than `seconds`.
+    takes longer than the release's `model_seconds`.
 
     Raises:
         Unavailable: too many questions are waiting.
     """
     try:
-        async with asyncio.timeout(seconds):  # no task of its own, as wait_for would make
+        with recommender.limit():
             scores = await _scores(recommender, question, score)
         if question.request.explain:  # asks the model again: not in the event loop
             return await asyncio.to_thread(recommender.finish, question, scores)
@@ -36,7 +34,7 @@ async def answer(
     except Unavailable:
         raise
     except TimeoutError:
-        why = f"the model took longer than {seconds:g} s"
+        why = f"the model took longer than {recommender.limit.seconds:g} s"
     except Exception as error:
         what = type(error).__name__
         where = " < ".join(frames(error)[::-1])

@@ -51,14 +51,10 @@ def similar(recommender: Recommender, request: SimilarRequest) -> list[dict[str,
     choices = np.concatenate([shelf.choices(t) for t in targets_of(targets)])
     cosine = np.concatenate([shelf.cosines(vector, t) for t in targets_of(targets)])
     best = top_k(cosine, choices != item, request.k)
+    found = zip(shelf.show(choices[best].tolist()), cosine[best].tolist(), strict=True)
     return [
-        {
-            "rank": rank + 1,
-            **shelf.show(int(choices[place])),
-            "score": float(cosine[place]),
-            "explanation": None,
-        }
-        for rank, place in enumerate(best.tolist())
+        {"rank": rank, **shown, "score": score, "explanation": None}
+        for rank, (shown, score) in enumerate(found, 1)
     ]
 
 

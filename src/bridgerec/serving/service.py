@@ -1,6 +1,7 @@
 """The BentoML service around the application."""
 
 import gc
+import logging
 import os
 import threading
 from functools import partial
@@ -41,6 +42,8 @@ def make_service(bundle: Path) -> Any:
 
         def __init__(self) -> None:
             end_with(parent)
+            # nobody reads it, but uvicorn would put each line together
+            logging.getLogger("uvicorn.access").propagate = False
             # a damaged bundle or an unusable store raises here: the worker never becomes ready
             recommender = Recommender.open(bundle)
             recommender.warm()

@@ -70,8 +70,8 @@ class Shelf:
         self.category, self.brand = (Labels.of(self.columns[c]) for c in ("category", "brand"))
         self.index: dict[str, dict[str, int]] = {}
         self._titles: dict[str, Titles] = {}  # the catalogue's
-        for domain in catalogue.domains:
-            block = catalogue.block(domain)
+        self.blocks = {domain: catalogue.block(domain) for domain in catalogue.domains}
+        for domain, block in self.blocks.items():
             ids = self.columns["item_id"][block]
             self._titles[domain] = Titles(self.columns["title"][block])
             self.index[domain] = dict(zip(ids, range(block.start, block.stop), strict=True))
@@ -109,7 +109,7 @@ class Shelf:
 
     def known_cosines(self, vector: Floats, domain: str) -> Floats:
         """Cosine to each catalogue item of a domain."""
-        block = self.catalogue.block(domain)
+        block = self.blocks[domain]
         found = products(self.stored[block], vector)
         for item, own in self.changed.items():
             if block.start <= item < block.stop:
@@ -118,21 +118,21 @@ class Shelf:
 
     def choices(self, domain: str) -> Ints:
         """Global indices of a domain's items: the catalogue's, then added ones."""
-        block = self.catalogue.block(domain)
+        block = self.blocks[domain]
         return np.concatenate([np.arange(block.start, block.stop), self.added.of_domain(domain)])
 
     def items_at(self, domain: str, places: Ints) -> Ints:
         """`choices(domain)[places]`, without making all choices."""
-        block = self.catalogue.block(domain)
+        block = self.blocks[domain]
         size = block.stop - block.start
-        if not len(places) or places.max() < size:
+        if not len(self.added.of_domain(domain)):
             return places + block.start
         later = self.added.of_domain(domain)[np.maximum(places - size, 0)]
         return np.where(places < size, places + block.start, later)
 
     def places(self, domain: str, items: Sequence[int]) -> list[int]:
         """Where `choices` has items; those of other domains are left out."""
-        block, added = self.catalogue.block(domain), self.added.of_domain(domain)
+        block, added = self.blocks[domain], self.added.of_domain(domain)
         if not len(added):
             return [i - block.start for i in items if block.start <= i < block.stop]
         size = block.stop - block.start
@@ -165,7 +165,7 @@ class Shelf:
             if at < n:
                 found.changed = {**found.changed, at: vector}
             else:
-                first = self.catalogue.block(item.domain).start
+                first = self.blocks[item.domain].start
                 near, share = nearest(found.known_cosines(vector, item.domain))
                 entries.append(Entry(at, item.domain, vector, near + first, share, first))
         found.added = self.added.putting(entries)
@@ -193,18 +193,23 @@ class Shelf:
             fit &= self.price[items] <= filters.price_max
         return fit
 
-    def show(self, item: int) -> dict[str, Any]:
-        """What an answer tells of an item."""
-        price, columns = self.price.item(item), self.columns
-        return {
-            "domain": self.domains[item],
-            "item_id": columns["item_id"][item],
-            "title": columns["title"][item],
-            "category": columns["category"][item],
-            "brand": columns["brand"][item],
-            "price": None if math.isnan(price) else price,
-            "image": self.pictures.address(item) or columns["image"][item],
-        }
+    def show(self, items: Sequence[int]) -> list[dict[str, Any]]:
+        """What an answer tells of items, one entry per item."""
+        columns, domains, address = self.columns, self.domains, self.pictures.address
+        ids, titles, images = columns["item_id"], columns["title"], columns["image"]
+        categories, brands = columns["category"], columns["brand"]
+        return [
+            {
+                "domain": domains[item],
+                "item_id": ids[item],
+                "title": titles[item],
+                "category": categories[item],
+                "brand": brands[item],
+                "price": None if math.isnan(price) else price,
+                "image": address(item) or images[item],
+            }
+            for item, price in zip(items, self.price[items].tolist(), strict=True)
+        ]
 
     def titled(self, domain: str | None, query: str, limit: int) -> list[int]:
         """The first `limit` items with `query` in their title, whatever its case."""
@@ -212,7 +217,7 @@ class Shelf:
         return list(islice(chain.from_iterable(self._titled(n, query) for n in names), limit))
 
     def _titled(self, domain: str, query: str) -> Iterator[int]:
-        block, titles, part = self.catalogue.block(domain), self.columns["title"], query.casefold()
+        block, titles, part = self.blocks[domain], self.columns["title"], query.casefold()
 
         def fitting(items: Iterable[int]) -> Iterator[int]:
             return (item for item in items if part in titles[item].casefold())

@@ -36,13 +36,15 @@ class TrafficLog:
         self._files: dict[Path, int] = {}
 
     def add(
-        self, answer: dict[str, Any], k: int, history: list[list[str]], shadow: bool = False
+        self, answer: dict[str, Any], k: int, history: list[tuple[str, str]], shadow: bool = False
     ) -> None:
         """Queue one answer: a line per target, with the probabilities of its choices where chance
         had a part in it; `shadow`: one that nobody was shown."""
         now = round(time.time(), 3)
         for target in answer["target"]:
-            items = [item for item in answer["items"] if item["domain"] == target]
+            items = answer["items"]
+            if len(answer["target"]) > 1:
+                items = [item for item in items if item["domain"] == target]
             chances = [item["propensity"] for item in items if "propensity" in item]
             line = {
                 "time": now,

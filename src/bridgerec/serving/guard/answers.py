@@ -46,6 +46,12 @@ async def refuse(
     await send({"type": "http.response.body", "body": body})
 
 
+async def reply(send: Send, body: bytes) -> None:
+    """Answer with JSON."""
+    await send({"type": "http.response.start", "status": 200, "headers": _json(body)})
+    await send({"type": "http.response.body", "body": body})
+
+
 def _json(body: bytes) -> list[Header]:
     return [
         (b"content-type", b"application/json"),

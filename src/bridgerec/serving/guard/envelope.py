@@ -16,11 +16,17 @@ POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     b"img-src 'self' data: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-SECURITY = [
+SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", POLICY),
     (b"referrer-policy", b"no-referrer"),
-]
+)
+PRIVATE = (*SECURITY, (b"cache-control", b"no-store"))
+# these headers, and the names of those that they take the place of
+STATIC, ANSWER = (
+    (headers, frozenset({b"x-request-id", *(name for name, _ in headers)}))
+    for headers in (SECURITY, PRIVATE)
+)
 
 
 def request_id(scope: Scope) -> str:
@@ -57,18 +63,16 @@ class _Leaving:
 
     def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
         self.scope, self.send, self.request_id = scope, send, request_id
-        self.headers = [(b"x-request-id", request_id.encode()), *SECURITY]
-        if not is_static(scope["path"]):
-            self.headers.append((b"cache-control", b"no-store"))
         self.started = False
         self.held: Message | None = None
         self.body = b""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            own = {name for name, _ in self.headers}
-            kept = [(n, v) for n, v in message.get("headers", []) if n.lower() not in own]
-            message = {**message, "headers": [*kept, *self.headers]}
+            headers, names = STATIC if is_static(self.scope["path"]) else ANSWER
+            kept = [(n, v) for n, v in message.get("headers", []) if n.lower() not in names]
+            own = (b"x-request-id", self.request_id.encode())
+            message = {**message, "headers": [*kept, own, *headers]}
             if message["status"] >= 400:
                 self.held, self.body = message, b""
                 return

@@ -66,14 +66,15 @@ class Observed:
                 status = message["status"]
             await send(message)
 
+        self.metrics.begun()
         try:
-            with self.metrics.running():
-                await self.app(scope, receive, watched)
+            await self.app(scope, receive, watched)
         except Exception:
             status = 500
             raise
         finally:
             seconds, about, name = time.perf_counter() - begun, state(scope), route(scope)
+            self.metrics.ended()
             self.metrics.count(scope["method"], name, status, seconds)
             line = {
                 "time": round(time.time(), 3),

@@ -4,12 +4,12 @@ They replace BentoML's own, whose label is the raw path: `/users/ID` would put t
 into the metrics, and every stray path would add a series that is never forgotten.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
 from functools import cached_property
 from typing import Any
 
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)  # seconds
+SOON = 0.1  # seconds after which other workers see how many requests run
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -19,6 +19,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, int], Any] = {}  # as many as routes and statuses
+        self._running, self._telling = 0, False
 
     @cached_property
     def _made(self) -> tuple[Any, Any, Any]:
@@ -39,16 +40,31 @@ class Metrics:
             self._series[method, route, status] = series
         series.observe(seconds)
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """While a request runs."""
-        with self._made[1].track_inprogress():
-            yield
+    def begun(self) -> None:
+        """One more request is being answered."""
+        self._running += 1
+        self._tell_soon()
 
-    @staticmethod
-    def page() -> tuple[bytes, str]:
+    def ended(self) -> None:
+        """One less."""
+        self._running -= 1
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        # a shared number is written much slower than this one changes
+        if not self._telling:
+            self._telling = True
+            asyncio.get_running_loop().call_later(SOON, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = False
+        self._made[1].set(self._running)
+
+    def page(self) -> tuple[bytes, str]:
         """The counts of all workers in Prometheus' text format, and its media type."""
         import os
+
+        self._tell()
 
         import prometheus_client as prometheus
         from prometheus_client import multiprocess

@@ -1,10 +1,9 @@
 """No request takes longer than so many seconds, the reading of its body included."""
 
-import asyncio
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridgerec.serving.guard.answers import refuse
+from bridgerec.serving.limit import Limit
 
 
 class Timeout:
@@ -14,7 +13,7 @@ class Timeout:
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
-        self.app, self.seconds = app, seconds
+        self.app, self.seconds, self._limit = app, seconds, Limit(seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -24,12 +23,12 @@ class Timeout:
             begun = True
             await send(message)
 
-        limit = asyncio.timeout(self.seconds)
+        limited = self._limit()
         try:
-            async with limit:
+            with limited:
                 await self.app(scope, receive, watched)
         except TimeoutError:
-            if not limit.expired():  # the application's own
+            if not limited.expired:  # the application's own
                 raise
             if not begun:
                 what = f"no answer within {self.seconds:g} seconds"

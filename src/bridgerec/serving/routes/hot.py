@@ -10,37 +10,38 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridgerec.errors import BridgeRecError
+from bridgerec.serving.guard.answers import reply
 from bridgerec.serving.live import Live
-from bridgerec.serving.problems import answer, refused, request_id
+from bridgerec.serving.problems import id_of, refused, written
 from bridgerec.serving.routes.about import ready
 from bridgerec.serving.routes.events import EventsBody, taken
 from bridgerec.serving.routes.named import may_name
 from bridgerec.serving.schemas import RecommendRequest
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Scope, Receive], Awaitable[bytes]]
 
 
 def endpoints(live: Callable[[], Live]) -> dict[tuple[str, str], Endpoint]:
     """POST /recommend, POST /events, GET /health."""
     sent: TypeAdapter[Any] = TypeAdapter(EventsBody)
 
-    async def recommend(request: Request) -> Response:
-        body = RecommendRequest.model_validate_json(await request.body())
-        may_name(request, body.release)
-        return answer(await live().recommend(body, request_id(request)))
+    async def recommend(scope: Scope, receive: Receive) -> bytes:
+        body = RecommendRequest.model_validate_json(await whole(receive))
+        if body.release is not None:
+            may_name(Request(scope), body.release)
+        return written(await live().recommend(body, id_of(scope)))
 
-    async def events(request: Request) -> Response:
-        body = sent.validate_json(await request.body())
-        return answer(await taken(live(), body, request_id(request)))
+    async def events(scope: Scope, receive: Receive) -> bytes:
+        body = sent.validate_json(await whole(receive))
+        return written(await taken(live(), body, id_of(scope)))
 
-    async def health(request: Request) -> Response:
-        return answer(ready(live(), request_id(request)))
+    async def health(scope: Scope, receive: Receive) -> bytes:
+        return written(ready(live(), id_of(scope)))
 
     return {
         ("POST", "/recommend"): recommend,
@@ -49,24 +50,48 @@ def endpoints(live: Callable[[], Live]) -> dict[tuple[str, str], Endpoint]:
     }
 
 
+async def whole(receive: Receive) -> bytes:
+    """A request's body; the guard gives it in one piece.
+
+    Raises:
+        ClientDisconnect: nobody waits for an answer.
+    """
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+class Answering:
+    """One endpoint as an application."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._endpoint(scope, receive)
+        except (BridgeRecError, ValidationError) as error:
+            await refused(Request(scope), error)(scope, receive, send)
+        else:
+            await reply(send, body)
+
+
 def routes(live: Callable[[], Live]) -> list[Route]:
-    return [Route(path, ask, methods=[way]) for (way, path), ask in endpoints(live).items()]
+    found = endpoints(live)
+    return [Route(path, Answering(ask), methods=[way]) for (way, path), ask in found.items()]
 
 
 class First:
     """Answers these paths itself, and passes all others on to `app`."""
 
     def __init__(self, app: ASGIApp, live: Callable[[], Live]) -> None:
-        self.app, self._endpoints = app, endpoints(live)
+        self.app = app
+        self._own = {path: Answering(ask) for path, ask in endpoints(live).items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoints.get((scope["method"], scope["path"]))
-        if endpoint is None:
-            await self.app(scope, receive, send)
-            return
-        request = Request(scope, receive)
-        try:
-            found = await endpoint(request)
-        except (BridgeRecError, ValidationError) as error:
-            found = refused(request, error)
-        await found(scope, receive, send)
+        await self._own.get((scope["method"], scope["path"]), self.app)(scope, receive, send)

@@ -38,7 +38,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
             raise NotFound(unknown(recommender, domain))
         # in a thread: what nothing fits is found after looking at all titles
         places = await asyncio.to_thread(shelf.titled, domain, query, limit)
-        shown = [shelf.show(item) for item in places]
+        shown = shelf.show(places)
         return answer({"items": shown, "request_id": request_id(request)})
 
     @routes.get("/items/{item_id:path}", response_model=schemas.ItemAnswer)
@@ -54,7 +54,7 @@ def router(live: Callable[[], Live]) -> APIRouter:
             places = [own[item_id] for own in shelf.index.values() if item_id in own]
         if not places:
             raise NotFound(f"no domain has an item {item_id!r}")
-        return answer({**shelf.show(places[0]), "request_id": request_id(request)})
+        return answer({**shelf.show(places[:1])[0], "request_id": request_id(request)})
 
     @routes.post("/items", response_model=schemas.ItemResponse)
     async def add(request: Request, body: schemas.ItemRequest) -> Response:

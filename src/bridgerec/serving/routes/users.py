@@ -82,9 +82,10 @@ def router(live: Callable[[], Live]) -> APIRouter:
 def _event(
     recommender: Recommender, item: int, time: int, kind: int, timed: bool
 ) -> dict[str, Any]:
-    shown = recommender.shelf.show(item)
+    shelf = recommender.shelf
     return {
-        **{name: shown[name] for name in ("domain", "item_id", "title")},
+        "domain": shelf.domains[item],
+        **{name: shelf.columns[name][item] for name in ("item_id", "title")},
         "timestamp": time if timed else None,
         "kind": None if kind < 0 else [*recommender.people.kinds][kind],
         "source": "release",
