@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import prometheus_client
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -22,6 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from bridgerec.serving.guard import Guarded, GuardSettings, RequestLog, guard
+from bridgerec.serving.guard.metrics import SOON
 from bridgerec.serving.guard.paths import needed, template
 from bridgerec.serving.guard.rate import Bucket
 from bridgerec.serving.keys import add_key, revoke_key
@@ -448,6 +450,26 @@ def test_metrics_count_by_route(tmp_path: Path) -> None:
     assert count() == before + 3
     ask(app, "BREW", "/recommend", headers={"X-Api-Key": key})
     assert "BREW" not in ask(app, "GET", "/metrics", headers={"X-Api-Key": key}).text
+
+
+def test_metrics_tell_how_many_requests_run() -> None:
+    app = guarded()
+    name = "bridgerec_requests_running"
+
+    async def story() -> tuple[list[str], float | None]:
+        async with client(app) as found:
+            asked = [found.post("/recommend", json={"sleep": 0.4}) for _ in range(3)]
+            tasks = [asyncio.create_task(one) for one in asked]
+            await asyncio.sleep(0.2)
+            pages = [(await found.get("/metrics")).text]
+            await asyncio.gather(*tasks)
+            pages.append((await found.get("/metrics")).text)
+            await found.post("/recommend", json={})
+            await asyncio.sleep(2 * SOON)  # other workers read what nobody asked this one for
+        lines = [x for page in pages for x in page.splitlines() if x.startswith(f"{name} ")]
+        return lines, prometheus_client.REGISTRY.get_sample_value(name)
+
+    assert asyncio.run(story()) == ([f"{name} 3.0", f"{name} 0.0"], 0)
 
 
 def test_settings_come_from_the_release_and_the_environment() -> None:
