@@ -108,7 +108,7 @@ class Histories:
         asked = [p.asked for p in parts if p.asked is not None]
         if len(time) not in (0, len(parts)) or len(asked) not in (0, len(parts)):
             raise ValueError("histories with and without times cannot be joined")
-        lengths = np.concatenate([np.diff(p.indptr) for p in parts])
+        lengths = np.concatenate([p.lengths for p in parts])
         kind = [(p.event_kind, len(p.items)) for p in parts]
         wanted = [(p.wanted, len(p)) for p in parts]
         return cls(
@@ -122,7 +122,7 @@ class Histories:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return np.diff(self.indptr)
+        return self.indptr[1:] - self.indptr[:-1]
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -158,9 +158,10 @@ class Histories:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Histories":
         """The given rows, in the given order."""
-        lengths = self.lengths[rows]
+        starts = self.indptr[rows]
+        lengths = self.indptr[rows + 1] - starts  # not of everybody: it may be one of a million
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        source = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        source = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
         asked = None if self.asked is None else self.asked[rows]
         wanted = None if self.wanted is None else self.wanted[rows]
         return replace(self._at(indptr, source), asked=asked, wanted=wanted)

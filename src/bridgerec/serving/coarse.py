@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bridgerec.serving.topk import Floats, Ints
+from bridgerec.serving.topk import Floats, Ints, cells
 
 Exact = NDArray[np.float64]
 GROUP = 32  # items that share a maximum
@@ -175,11 +175,11 @@ class Coarse:
     def at_least(found: Found, bound: NDArray[np.int32], most: int) -> Reached:
         """All that reaches its row's `bound`, which is above `OUT`; a row in which more than `most`
         groups hold such a thing gets nothing."""
-        groups = found.maxima[:, : len(bound)] >= bound
-        many = np.count_nonzero(groups, axis=0) > most
-        groups &= ~many
-        group, row = np.nonzero(groups)
-        hit, member = np.nonzero(_of_groups(found, group, row) >= bound[row][:, None])
+        group, row = cells(found.maxima[:, : len(bound)] >= bound)
+        many = np.bincount(row, minlength=len(bound)) > most
+        if many.any():
+            group, row = group[~many[row]], row[~many[row]]
+        hit, member = cells(_of_groups(found, group, row) >= bound[row][:, None])
         return Reached(row[hit], _places(group[hit], member, found.chunk), many)
 
     def __enter__(self) -> "Coarse":
