@@ -684,9 +684,7 @@ def test_with_a_wish_reasons_add_up_to_the_score_that_ranks(
     assert named >= 3
     words_alone = ask(sent, 0.0)["items"]
     assert all(item["explanation"]["because"] == [] for item in words_alone)
-    plain = recommender.recommend(
-        {"target": "right", "history": [h.model_dump() for h in sent], "explain": True}
-    )
+    plain = recommender.recommend({"target": "right", "history": sent, "explain": True})
     assert {item["explanation"]["wish"] for item in plain["items"]} == {None}
 
 

@@ -142,9 +142,9 @@ class People:
         if now is not None and known:
             met = met.at(sorted(range(known), key=met.times.__getitem__))  # equal times stay
         met = met.then(
-            [index.get(h.domain, NOTHING).get(h.item_id) for h in sent],
-            [h.timestamp or usual for h in sent],
-            [-1 if h.kind is None else kinds.get(h.kind, -1) for h in sent],
+            [index.get(h["domain"], NOTHING).get(h["item_id"]) for h in sent],
+            [h.get("timestamp") or usual for h in sent],
+            [kinds.get(h.get("kind") or "", -1) for h in sent],
         )
         unknown = known + len(sent) - len(met.items)
         if unknown:

@@ -3,9 +3,10 @@
 Ids are any text of at most 500 characters that can be written as UTF-8; times are seconds.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator, with_config
+from typing_extensions import TypedDict  # pydantic refuses that of Python 3.11
 
 Route = Literal["warm", "cold_start", "unknown", "fallback"]
 LONGEST_TEXT = 4000  # characters of a description, a wish or a search; the encoder reads less
@@ -49,18 +50,23 @@ def _examples(*examples: dict[str, Any]) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"examples": list(examples)})
 
 
-class HistoryItem(Strict):
+@with_config(ConfigDict(extra="forbid"))
+class HistoryItem(TypedDict):
     """One thing a person met, in any domain; `timestamp` in seconds, if it is known when, and
     `kind` of event (view, purchase, …), if it is known what happened."""
 
+    # plain dicts: a request holds many, and waits with them until its batch is asked
+
     domain: Name
     item_id: Id
-    timestamp: Moment | None = None
-    kind: Name | None = None
+    timestamp: NotRequired[Moment | None]
+    kind: NotRequired[Name | None]
 
 
 class Filters(Strict):
     """Only items that fit all that is given; an item without a price fits no price."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     categories: list[Name] = Field(
         default_factory=list, max_length=200, description="Beginnings of category paths."
@@ -81,6 +87,9 @@ class Filters(Strict):
         if low is not None and high is not None and low > high:
             raise ValueError(f"price_min {low:g} is above price_max {high:g}")
         return self
+
+
+UNFILTERED = Filters()
 
 
 class Person(Strict):
@@ -120,7 +129,7 @@ class RecommendRequest(Person):
     allow: list[Id] = Field(
         default_factory=list, max_length=10_000, description="Only these; empty: all."
     )
-    filters: Filters = Field(default_factory=Filters)
+    filters: Filters = Field(default_factory=lambda: UNFILTERED)
     diversity: float = Field(0, ge=0, le=1, description="0: the model's own order.")
     explain: bool = False
     wish: Free | None = Field(None, description="The person's own words, mixed in.")
@@ -155,7 +164,7 @@ class SearchRequest(Person):
     target: Targets
     k: int = Field(10, ge=1, lt=2**31)
     personal: float = Field(0.3, ge=0, le=1, description="The share of the person's taste.")
-    filters: Filters = Field(default_factory=Filters)
+    filters: Filters = Field(default_factory=lambda: UNFILTERED)
     release: Named = None
 
 
