@@ -44,9 +44,10 @@ def soak(folder: Path, catalogue: Catalogue, minutes: float) -> None:
     with started(ours(folder), folder, "/readyz", **places) as server:
         with ThreadPoolExecutor(CLIENTS) as pool:
             for number in range(CLIENTS):
-                pool.submit(client, server.url, catalogue, number, end, record)
+                pool.submit(client, caller(server.url), catalogue, number, end, record)
             kills = watch(server, end)
-        lost = check(server.url, record)
+        with caller(server.url) as http:
+            lost = check(http, record)
     total = sum(map(len, record.accepted.values()))
     print(f"{minutes:g} minutes, {kills} workers killed: {dict(record.counts)}")
     print(f"{total} accepted events, {lost} lost; wrong answers: {len(record.wrong)}")
@@ -84,7 +85,16 @@ def loaded(server: Server) -> list[psutil.Process]:
     return sorted(found, key=lambda p: p.create_time())
 
 
-def client(url: str, catalogue: Catalogue, number: int, end: float, record: Record) -> None:
+def caller(url: str) -> httpx.Client:
+    """A client that connects anew for each request, so that it meets both workers."""
+    return httpx.Client(
+        base_url=url, timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+    )
+
+
+def client(
+    http: httpx.Client, catalogue: Catalogue, number: int, end: float, record: Record
+) -> None:
     """One event, then an answer that has to know of it, and now and then another question."""
     rng = np.random.default_rng(number)
     ids = catalogue.items["item_id"][catalogue.block("shop")].to_list()
@@ -93,11 +103,11 @@ def client(url: str, catalogue: Catalogue, number: int, end: float, record: Reco
         turn += 1
         user, item = f"S{number}-{turn // 10}", ids[int(rng.integers(len(ids)))]
         event = {"event_id": f"{number}-{turn}", "user_id": user, "domain": "shop", "item_id": item}
-        if send(url, "/events", event, record) is not None:
+        if send(http, "/events", event, record) is not None:
             with record.lock:
                 record.accepted.setdefault(user, set()).add(item)
         asked = {"target": "shop", "user_id": user, "k": 10}
-        found = send(url, "/recommend", asked, record)
+        found = send(http, "/recommend", asked, record)
         if found is not None:
             shown = [entry["item_id"] for entry in found["items"]]  # type: ignore[attr-defined]
             known = record.accepted.get(user, set())
@@ -109,56 +119,56 @@ def client(url: str, catalogue: Catalogue, number: int, end: float, record: Reco
             if len(set(shown)) != 10 or known & set(shown) or not warm:
                 record.wrong.append(f"{user}: {found['route']}, {shown}")
         if turn % 7 == 0:
-            send(url, "/similar", {"domain": "shop", "item_id": item, "target": "video"}, record)
+            send(http, "/similar", {"domain": "shop", "item_id": item, "target": "video"}, record)
             batch = {"requests": [asked, {"target": "video", "user_id": user}]}
-            send(url, "/recommend_batch", batch, record)
+            send(http, "/recommend_batch", batch, record)
             if found is not None:
-                react(url, str(found["request_id"]), shown, record)
+                react(http, str(found["request_id"]), shown, record)
         if turn % 11 == 0:
-            forgetting(url, f"F{number}-{turn}", item, record)
+            forgetting(http, f"F{number}-{turn}", item, record)
         if turn % 13 == 0:
             words = {"text": f"item of group {turn % 50}", "target": "video", "user_id": user}
-            send(url, "/search", words, record)
+            send(http, "/search", words, record)
         if turn % 29 == 0:
-            adding(url, f"N{number}-{turn}", record)
+            adding(http, f"N{number}-{turn}", record)
 
 
-def react(url: str, request_id: str, shown: list[str], record: Record) -> None:
+def react(http: httpx.Client, request_id: str, shown: list[str], record: Record) -> None:
     """What was shown, and a click on the first; telling it again changes nothing."""
     told = [{"domain": "shop", "item_id": i, "position": n} for n, i in enumerate(shown, 1)]
     clicked = [{"domain": "shop", "item_id": shown[0]}]
     body = {"request_id": request_id, "shown": told, "clicked": clicked}
-    if send(url, "/feedback", body, record) is not None:
-        again = send(url, "/feedback", body, record)
+    if send(http, "/feedback", body, record) is not None:
+        again = send(http, "/feedback", body, record)
         if again is not None and again["accepted"] != 0:
             record.wrong.append(f"feedback on {request_id} was taken twice")
 
 
-def forgetting(url: str, user: str, item: str, record: Record) -> None:
+def forgetting(http: httpx.Client, user: str, item: str, record: Record) -> None:
     """Somebody comes, is forgotten, and must be unknown to whoever is asked."""
     event = {"event_id": "only", "user_id": user, "domain": "shop", "item_id": item}
-    if send(url, "/events", event, record) is None:
+    if send(http, "/events", event, record) is None:
         return
-    if send(url, f"/users/{user}", None, record, "DELETE") is None:
+    if send(http, f"/users/{user}", None, record, "DELETE") is None:
         return  # its worker was killed: nobody knows whether it was done
-    known = send(url, f"/users/{user}", None, record, "GET")
-    found = send(url, "/recommend", {"target": "shop", "user_id": user}, record)
+    known = send(http, f"/users/{user}", None, record, "GET")
+    found = send(http, "/recommend", {"target": "shop", "user_id": user}, record)
     if (known and (known["known"] or known["stored"])) or (found and found["route"] == "warm"):
         record.wrong.append(f"{user} was forgotten and is known")
     with record.lock:
         record.forgotten.append(user)
 
 
-def adding(url: str, item: str, record: Record) -> None:
+def adding(http: httpx.Client, item: str, record: Record) -> None:
     """A new item must be found by its title, by its id, and among those like it."""
     new = {"domain": "video", "item_id": item, "title": f"Lamp number {item}"}
-    if send(url, "/items", new, record) is None:
+    if send(http, "/items", new, record) is None:
         return
-    found = send(url, f"/items?domain=video&query={item.lower()}", None, record, "GET")
+    found = send(http, f"/items?domain=video&query={item.lower()}", None, record, "GET")
     if found is not None and item not in [entry["item_id"] for entry in found["items"]]:  # type: ignore[attr-defined]
         record.wrong.append(f"{item} was added and is not found")
     asked = {"target": "video", "k": 1, "allow": [item]}
-    found = send(url, "/recommend", asked, record)
+    found = send(http, "/recommend", asked, record)
     if found is not None and [entry["item_id"] for entry in found["items"]] != [item]:  # type: ignore[attr-defined]
         record.wrong.append(f"{item} was added and cannot be recommended")
     with record.lock:
@@ -166,7 +176,7 @@ def adding(url: str, item: str, record: Record) -> None:
 
 
 def send(
-    url: str, path: str, body: object, record: Record, method: str = "POST"
+    http: httpx.Client, path: str, body: object, record: Record, method: str = "POST"
 ) -> dict[str, object] | None:
     """The answer; None where there is none, because its worker was killed or refused it.  An event
     without an answer is sent again, as its sender would: its id makes that harmless."""
@@ -174,7 +184,7 @@ def send(
     name = name if method == "POST" else f"{method} {name}"
     for _ in range(20 if path == "/events" else 1):
         try:
-            answer = httpx.request(method, f"{url}{path}", json=body, timeout=30)
+            answer = http.request(method, path, json=body)
         except httpx.HTTPError as error:
             kind = f"{name} {type(error).__name__}"
         else:
@@ -190,15 +200,15 @@ def send(
     return None
 
 
-def check(url: str, record: Record) -> int:
+def check(http: httpx.Client, record: Record) -> int:
     """How many accepted events, and added items, the service does not know of."""
     lost = 0
     for user, items in record.accepted.items():
-        answer = httpx.get(f"{url}/users/{user}", timeout=30).json()
+        answer = http.get(f"/users/{user}").json()
         lost += len(items - {event["item_id"] for event in answer["events"]})
     for user in record.forgotten:
-        if httpx.get(f"{url}/users/{user}", timeout=30).json()["known"]:
+        if http.get(f"/users/{user}").json()["known"]:
             record.wrong.append(f"{user} was forgotten and is known at the end")
     for item in record.added:
-        lost += httpx.get(f"{url}/items/{item}", timeout=30).status_code != 200
+        lost += http.get(f"/items/{item}").status_code != 200
     return lost
