@@ -43,14 +43,16 @@ def targets_of(target: str | list[str]) -> list[str]:
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """No unknown fields, and nothing is converted: "5" is no number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def _examples(*examples: dict[str, Any]) -> ConfigDict:
-    return ConfigDict(extra="forbid", json_schema_extra={"examples": list(examples)})
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
 
 
-@with_config(ConfigDict(extra="forbid"))
+@with_config(ConfigDict(extra="forbid", strict=True))
 class HistoryItem(TypedDict):
     """One thing a person met, in any domain; `timestamp` in seconds, if it is known when, and
     `kind` of event (view, purchase, …), if it is known what happened."""
@@ -68,10 +70,11 @@ class Filters(Strict):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    categories: list[Name] = Field(
-        default_factory=list, max_length=200, description="Beginnings of category paths."
+    # frozen through and through: requests without filters share one
+    categories: tuple[Name, ...] = Field(
+        (), max_length=200, strict=False, description="Beginnings of category paths."
     )
-    brands: list[Name] = Field(default_factory=list, max_length=200)
+    brands: tuple[Name, ...] = Field((), max_length=200, strict=False)
     price_min: Price | None = None
     price_max: Price | None = None
 
@@ -129,7 +132,7 @@ class RecommendRequest(Person):
     allow: list[Id] = Field(
         default_factory=list, max_length=10_000, description="Only these; empty: all."
     )
-    filters: Filters = Field(default_factory=lambda: UNFILTERED)
+    filters: Filters = UNFILTERED
     diversity: float = Field(0, ge=0, le=1, description="0: the model's own order.")
     explain: bool = False
     wish: Free | None = Field(None, description="The person's own words, mixed in.")
@@ -164,7 +167,7 @@ class SearchRequest(Person):
     target: Targets
     k: int = Field(10, ge=1, lt=2**31)
     personal: float = Field(0.3, ge=0, le=1, description="The share of the person's taste.")
-    filters: Filters = Field(default_factory=lambda: UNFILTERED)
+    filters: Filters = UNFILTERED
     release: Named = None
 
 

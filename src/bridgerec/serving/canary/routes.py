@@ -24,6 +24,7 @@ class CanaryRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"bento": "artifacts/bento", "weight": 0.05}]},
     )
 
