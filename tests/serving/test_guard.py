@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -479,3 +480,48 @@ def test_settings_come_from_the_release_and_the_environment() -> None:
     assert (found.timeout_seconds, found.queue, found.burst, found.workers) == (2, 7, 9, 3)
     assert (found.keys, found.open_to_all) == (Path("/k"), True)
     assert GuardSettings.of({}, {}) == GuardSettings()
+
+
+def test_a_worker_that_was_killed_runs_no_requests(tmp_path: Path) -> None:
+    """Its last number is in the folder that workers share; the next one forgets it."""
+    folder = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), **os.environ}
+    begin = "import asyncio, os; from bridgerec.serving.guard.metrics import Metrics, SOON\n"
+    killed = f"""{begin}
+async def work():
+    metrics = Metrics()
+    metrics.prepare()
+    metrics.begun()
+    await asyncio.sleep(2 * SOON)
+    print(metrics.page()[0].decode(), flush=True)
+    os.kill(os.getpid(), 9)
+asyncio.run(work())
+"""
+    later = f"{begin}metrics = Metrics(); metrics.prepare(); print(metrics.page()[0].decode())"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=folder, capture_output=True, text=True
+        ).stdout
+        for code in (killed, later)
+    ]
+    assert "bridgerec_requests_running 1.0" in said[0]
+    assert "bridgerec_requests_running 0.0" in said[1]
+
+
+def test_the_last_number_of_running_requests_is_told_at_the_end() -> None:
+    app, name = guarded(), "bridgerec_requests_running"
+    told: list[float | None] = []
+
+    async def receive() -> dict[str, str]:
+        if not told:
+            told.append(None)
+            return {"type": "lifespan.startup"}
+        app.metrics.begun()
+        await asyncio.sleep(2 * SOON)
+        told.append(prometheus_client.REGISTRY.get_sample_value(name))
+        app.metrics.ended()
+        return {"type": "lifespan.shutdown"}
+
+    async def send(message: Any) -> None: ...
+
+    asyncio.run(app({"type": "lifespan"}, receive, send))
+    assert [*told, prometheus_client.REGISTRY.get_sample_value(name)] == [None, 1, 0]

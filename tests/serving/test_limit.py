@@ -167,7 +167,7 @@ def test_it_serves_another_loop_after_the_first_one_ended_in_the_middle() -> Non
     assert run(late)
 
 
-def test_nothing_is_kept_of_what_has_ended() -> None:
+def test_nothing_is_kept_where_no_older_one_runs() -> None:
     limit = Limit(100)
 
     async def work() -> int:

@@ -158,8 +158,9 @@ class Histories:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Histories":
         """The given rows, in the given order."""
-        starts = self.indptr[rows]
-        lengths = self.indptr[rows + 1] - starts  # not of everybody: it may be one of a million
+        # of these rows alone: they may be one of a million
+        starts, ends = self.indptr[:-1][rows], self.indptr[1:][rows]
+        lengths = ends - starts
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         source = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
         asked = None if self.asked is None else self.asked[rows]

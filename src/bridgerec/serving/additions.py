@@ -7,7 +7,7 @@ factors, which for models that are linear in the item's factors is the same.  Be
 lead a list only where its neighbours do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 NEIGHBOURS = 10
+NOWHERE: Mapping[int, int] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ class Additions:
         self.near: Ints = np.zeros((0, 0), dtype=np.int64)
         self.weights: Floats = np.zeros((0, 0), dtype=np.float32)
         self._members: dict[str, Ints] = {}
+        self._places: dict[str, dict[int, int]] = {}
         self._borrowed: dict[str, Borrowed] = {}
         self._none: Ints = np.zeros(0, dtype=np.int64)
 
@@ -66,6 +68,10 @@ class Additions:
         """Global indices of the added items of a domain, in the order they came."""
         return self._members.get(domain, self._none)
 
+    def places(self, domain: str) -> Mapping[int, int]:
+        """Where `of_domain` has them, by global index."""
+        return self._places.get(domain, NOWHERE)
+
     def putting(self, entries: Sequence[Entry]) -> "Additions":
         """These with more, or in place of those with the same index."""
         if not entries:
@@ -75,10 +81,14 @@ class Additions:
         found.near = _put(self.near, rows, [entry.near for entry in entries])
         found.weights = _put(self.weights, rows, [entry.share for entry in entries])
         found._members, found._borrowed = {**self._members}, {**self._borrowed}
+        found._places = {**self._places}
         for domain, first in {entry.domain: entry.first for entry in entries}.items():
-            known = self.of_domain(domain).tolist()
-            own = dict.fromkeys([*known, *(e.at for e in entries if e.domain == domain)])
+            own = {**self.places(domain)}
+            for entry in entries:
+                if entry.domain == domain:
+                    own.setdefault(entry.at, len(own))
             members = np.array([*own], dtype=np.int64)
+            found._places[domain] = own
             at = members - self.start
             found._members[domain] = members
             found._borrowed[domain] = Borrowed(found.near[at] - first, found.weights[at])

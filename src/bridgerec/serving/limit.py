@@ -11,7 +11,8 @@ from types import TracebackType
 
 class Limit:
     """`with limit() as mine:` in a task, as `async with asyncio.timeout(seconds)`: what awaits
-    something after `seconds` is cancelled, and the block raises TimeoutError."""
+    something after `seconds` is cancelled, and the block raises TimeoutError.  For one event loop,
+    and for another one when that has ended."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -23,7 +24,7 @@ class Limit:
         return Limited(self)
 
     def begin(self, one: "Limited", loop: asyncio.AbstractEventLoop) -> None:
-        if loop is not self._loop:  # another one's timer never comes
+        if loop is not self._loop:  # the timer of one that has ended never comes
             self._running.clear()
             self._loop, self._timer = loop, None
         one.over = loop.time() + self.seconds
@@ -31,8 +32,8 @@ class Limit:
         if self._timer is None:
             self._timer = loop.call_at(one.over, self._look)
 
-    def done(self) -> None:
-        """Forget the oldest ones that have ended."""
+    def ended(self) -> None:
+        """One has ended: the oldest ones that have are not needed any more."""
         running = self._running
         while running and running[0].task is None:
             running.popleft()
@@ -79,8 +80,8 @@ class Limited:
         trace: TracebackType | None,
     ) -> None:
         task, self.task = self.task, None
-        self._limit.done()
-        if not self.expired or task is None:
+        self._limit.ended()
+        if task is None or not self.expired:
             return
         # somebody else may have cancelled the task, too: then that is what happened
         if task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):

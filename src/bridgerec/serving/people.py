@@ -42,7 +42,7 @@ class Met(NamedTuple):
         return Met(*([column[i] for i in places] for column in self))
 
     def then(self, items: list[int | None], times: list[int], kinds: list[int]) -> "Met":
-        """This, and after it what is newer; what is no item (None) is left out."""
+        """These entries, and others behind them; what is no item (None) is left out."""
         ours = [item for item in items if item is not None]
         if len(ours) < len(items):
             rows = [row for row, item in enumerate(items) if item is not None]

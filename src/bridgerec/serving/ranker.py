@@ -195,16 +195,16 @@ class Recommender:
             if met:
                 route = "warm" if shelf.places(target, met) else "cold_start"
             parts.append(Part(target, route, self.names[route], self.models[route], asked))
-        notes = past.notes + notes
+        own = past.notes
         if request.diversity and not self.finishing.varies:
-            notes += ("no rule of this release makes lists varied; `diversity` is ignored",)
+            own += ("no rule of this release makes lists varied; `diversity` is ignored",)
         if wanted is not None:
             deaf = dict.fromkeys(p.name for p in parts if not p.model.tells_kinds)
-            notes += tuple(
+            own += tuple(
                 f"{n} does not tell kinds of events apart; `kind` is ignored" for n in deaf
             )
         request_id = request_id or new_id()
-        return Question(request, request_id, shelf, past, tuple(parts), wish, notes, chance)
+        return Question(request, request_id, shelf, past, tuple(parts), wish, own + notes, chance)
 
     def _kind(self, kind: str | None) -> int | None:
         """The number of a kind of event.

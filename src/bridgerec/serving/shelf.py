@@ -132,13 +132,15 @@ class Shelf:
 
     def places(self, domain: str, items: Sequence[int]) -> list[int]:
         """Where `choices` has items; those of other domains are left out."""
-        block, added = self.blocks[domain], self.added.of_domain(domain)
-        if not len(added):
-            return [i - block.start for i in items if block.start <= i < block.stop]
-        size = block.stop - block.start
-        later = dict(zip(added.tolist(), range(size, size + len(added)), strict=True))
-        found = [i - block.start if block.start <= i < block.stop else later.get(i) for i in items]
-        return [place for place in found if place is not None]
+        start, stop = self.blocks[domain].start, self.blocks[domain].stop
+        later = self.added.places(domain)
+        if not later:
+            return [i - start for i in items if start <= i < stop]
+        return [
+            i - start if i < stop else stop - start + later[i]
+            for i in items
+            if start <= i < stop or i in later
+        ]
 
     def taking(self, items: Sequence[NewItem], vectors: Sequence[Floats], seen: int) -> "Shelf":
         """This shelf with new (or changed) items of known domains and their unit vectors; `seen` is

@@ -84,6 +84,7 @@ class Guarded:
                 if isinstance(outside, Starlette):  # the application that this is a layer of
                     outside.middleware_stack = self
             elif message["type"] == "lifespan.shutdown.complete":
+                self.metrics.tell()
                 self.log.flush()
             await send(message)
 

@@ -41,18 +41,16 @@ async def refuse(
     if scope.get("method") == "HEAD":
         body = b""
     await send(
-        {"type": "http.response.start", "status": status, "headers": [*_json(body), *headers]}
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*json_headers(body), *headers],
+        }
     )
     await send({"type": "http.response.body", "body": body})
 
 
-async def reply(send: Send, body: bytes) -> None:
-    """Answer with JSON."""
-    await send({"type": "http.response.start", "status": 200, "headers": _json(body)})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _json(body: bytes) -> list[Header]:
+def json_headers(body: bytes) -> list[Header]:
     return [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -21,12 +21,8 @@ SECURITY = (
     (b"content-security-policy", POLICY),
     (b"referrer-policy", b"no-referrer"),
 )
-PRIVATE = (*SECURITY, (b"cache-control", b"no-store"))
-# these headers, and the names of those that they take the place of
-STATIC, ANSWER = (
-    (headers, frozenset({b"x-request-id", *(name for name, _ in headers)}))
-    for headers in (SECURITY, PRIVATE)
-)
+UNKEPT = (b"cache-control", b"no-store")
+NAMES = frozenset({b"x-request-id", *(name for name, _ in SECURITY)})
 
 
 def request_id(scope: Scope) -> str:
@@ -69,10 +65,12 @@ class _Leaving:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers, names = STATIC if is_static(self.scope["path"]) else ANSWER
-            kept = [(n, v) for n, v in message.get("headers", []) if n.lower() not in names]
-            own = (b"x-request-id", self.request_id.encode())
-            message = {**message, "headers": [*kept, own, *headers]}
+            kept = [(n, v) for n, v in message.get("headers", []) if n.lower() not in NAMES]
+            own = [(b"x-request-id", self.request_id.encode()), *SECURITY]
+            if not is_static(self.scope["path"]):
+                kept = [(n, v) for n, v in kept if n.lower() != UNKEPT[0]]
+                own.append(UNKEPT)
+            message = {**message, "headers": kept + own}
             if message["status"] >= 400:
                 self.held, self.body = message, b""
                 return

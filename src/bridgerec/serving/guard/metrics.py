@@ -5,8 +5,12 @@ into the metrics, and every stray path would add a series that is never forgotte
 """
 
 import asyncio
+import os
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)  # seconds
 SOON = 0.1  # seconds after which other workers see how many requests run
@@ -19,7 +23,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, int], Any] = {}  # as many as routes and statuses
-        self._running, self._telling = 0, False
+        self._running = 0
+        self._telling: asyncio.AbstractEventLoop | None = None  # which will, soon
 
     @cached_property
     def _made(self) -> tuple[Any, Any, Any]:
@@ -28,8 +33,17 @@ class Metrics:
         return _instruments(prometheus)
 
     def prepare(self) -> None:
-        """Import and register now, not during somebody's request."""
+        """Import and register now, not during somebody's request; forget how many requests ran in
+        workers that were killed."""
         _ = self._made
+        from prometheus_client import multiprocess
+
+        forget: Any = multiprocess.mark_process_dead
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
+            number = int(file.stem.rpartition("_")[2])
+            if not psutil.pid_exists(number):
+                forget(number)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """One finished request."""
@@ -52,23 +66,22 @@ class Metrics:
 
     def _tell_soon(self) -> None:
         # a shared number is written much slower than this one changes
-        if not self._telling:
-            self._telling = True
-            asyncio.get_running_loop().call_later(SOON, self._tell)
+        loop = asyncio.get_running_loop()
+        if self._telling is not loop:
+            self._telling = loop
+            loop.call_later(SOON, self.tell)
 
-    def _tell(self) -> None:
-        self._telling = False
+    def tell(self) -> None:
+        """Let other workers see how many requests run here."""
+        self._telling = None
         self._made[1].set(self._running)
 
     def page(self) -> tuple[bytes, str]:
         """The counts of all workers in Prometheus' text format, and its media type."""
-        import os
-
-        self._tell()
-
         import prometheus_client as prometheus
         from prometheus_client import multiprocess
 
+        self.tell()
         collect: Any = multiprocess.MultiProcessCollector
         registry = prometheus.REGISTRY
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

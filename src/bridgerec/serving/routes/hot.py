@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridgerec.errors import BridgeRecError
-from bridgerec.serving.guard.answers import reply
+from bridgerec.serving.guard.answers import json_headers
 from bridgerec.serving.live import Live
 from bridgerec.serving.problems import id_of, refused, written
 from bridgerec.serving.routes.about import ready
@@ -56,14 +56,14 @@ async def whole(receive: Receive) -> bytes:
     Raises:
         ClientDisconnect: nobody waits for an answer.
     """
-    body, more = b"", True
+    parts, more = [], True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-    return body
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Answering:
@@ -78,7 +78,9 @@ class Answering:
         except (BridgeRecError, ValidationError) as error:
             await refused(Request(scope), error)(scope, receive, send)
         else:
-            await reply(send, body)
+            headers = json_headers(body)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
 
 def routes(live: Callable[[], Live]) -> list[Route]:
