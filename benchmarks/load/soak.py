@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import httpx
 import numpy as np
@@ -36,7 +37,7 @@ def soak(folder: Path, catalogue: Catalogue, minutes: float) -> None:
     """Print what became of every accepted event, of every answer, and of the memory.
 
     Raises:
-        RuntimeError: an accepted event is lost or an answer is wrong.
+        RuntimeError: an accepted event is lost, an answer is wrong, or memory grows.
     """
     places = {"BRIDGEREC_STATE": str(folder / "state"), "BRIDGEREC_WORKERS": "2"}
     places["BRIDGEREC_TRAFFIC"] = str(folder / "traffic")
@@ -45,7 +46,7 @@ def soak(folder: Path, catalogue: Catalogue, minutes: float) -> None:
         with ThreadPoolExecutor(CLIENTS) as pool:
             for number in range(CLIENTS):
                 pool.submit(client, caller(server.url), catalogue, number, end, record)
-            kills = watch(server, end)
+            kills, memory = watch(server, end)
         with caller(server.url) as http:
             lost = check(http, record)
     total = sum(map(len, record.accepted.values()))
@@ -54,15 +55,25 @@ def soak(folder: Path, catalogue: Catalogue, minutes: float) -> None:
     print(f"{len(record.forgotten)} people forgotten, {len(record.added)} items added")
     if lost or record.wrong:
         raise RuntimeError(f"{lost} accepted events are lost; {record.wrong[:3]}")
+    third = len(memory) // 3
+    if third:
+        first, last = median(memory[third : 2 * third]), median(memory[-third:])
+        print(f"memory of the larger worker in the last two thirds: {first:.0f}, {last:.0f} MiB")
+        if last > 1.1 * first:
+            raise RuntimeError(f"memory grew from {first:.0f} to {last:.0f} MiB")
 
 
-def watch(server: Server, end: float) -> int:
-    """Kill a worker every minute; print memory now and then."""
+def watch(server: Server, end: float) -> tuple[int, list[int]]:
+    """Kill a worker every minute; print memory now and then.  Returns how often it killed, and the
+    MiB of the larger of two workers, from look to look."""
     kills, next_kill, next_look = 0, time.monotonic() + EVERY / 2, 0.0
+    memory: list[int] = []
     while time.monotonic() < end:
         if time.monotonic() > next_look:
             own = [p.memory_full_info().uss >> 20 for p in loaded(server)]
             print(f"  MiB of the workers' own: {own}", flush=True)
+            if len(own) > 1:  # what two share counts as the own of one that is alone
+                memory.append(max(own))
             next_look = time.monotonic() + 20
         if time.monotonic() > next_kill and end - time.monotonic() > 20:
             found = loaded(server)
@@ -70,7 +81,7 @@ def watch(server: Server, end: float) -> int:
                 found[kills % 2].send_signal(signal.SIGKILL)
                 kills, next_kill = kills + 1, time.monotonic() + EVERY
         time.sleep(0.5)
-    return kills
+    return kills, memory
 
 
 def loaded(server: Server) -> list[psutil.Process]:
