@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import sparse
 
 from bridgerec.config import Model, load_params
 from bridgerec.data.dataset import Catalogue, Histories, Training
@@ -16,6 +17,7 @@ from bridgerec.models.ease import EASE, EASEConfig
 from bridgerec.models.emcdr import EMCDR
 from bridgerec.models.ensemble import Ensemble, EnsembleConfig
 from bridgerec.models.item_knn import ItemKNN, ItemKNNConfig
+from bridgerec.models.linear import FEW, Dual
 from bridgerec.models.next_item import next_of
 from bridgerec.models.popularity import Popularity, PopularityConfig
 from bridgerec.models.sequence import Sequence, SequenceConfig
@@ -119,6 +121,23 @@ def test_ease_equals_the_paper(training: Training, max_rows: int, form: str, bet
     h = matrix(training.histories, 60).toarray()
     expected = (h @ b)[:, 30:]
     np.testing.assert_allclose(ours.score(training.histories, "right"), expected, atol=2e-4)
+
+
+def test_ease_answers_one_as_it_answers_many() -> None:
+    """Of somebody whose items few people met, most of the inverse is not looked at."""
+    rng = np.random.default_rng(0)
+    x = sparse.random(400, 60, 0.03, "csr", dtype=np.float32, rng=rng)
+    v = rng.normal(size=(60, 8)).astype(np.float32)
+    dual = Dual.solve(x, v, 7.0)
+    a = np.vstack([x.toarray(), v.T]).astype(np.float64)
+    p = np.linalg.inv(a.T @ a + 7 * np.eye(60))
+    h = sparse.random(50, 60, 0.05, "csr", dtype=np.float32, rng=rng)
+    expected = (h @ (np.eye(60) - p / np.diag(p)))[:, 20:]
+    met = h @ x.T
+    assert met[0].nnz < 400 // FEW < met.nnz
+    np.testing.assert_allclose(dual.score(h, slice(20, 60)), expected, atol=2e-4)
+    one = [dual.score(h[i], slice(20, 60))[0] for i in range(50)]
+    np.testing.assert_allclose(one, expected, atol=2e-4)
 
 
 def test_ease_regresses_rare_items_on_the_most_met_ones(training: Training) -> None:

@@ -40,8 +40,11 @@ def test_three_ways_to_ask_agree(training: Training) -> None:
         )
         fresh = Trends.of(trends.arrays())  # asked about now, it makes no table
         now = fresh.of_block(k, np.full(3, NOW), block)
-        assert fresh._tables is None
         np.testing.assert_allclose(now, trends.tables[k][[-1] * 3, block], atol=1e-4)
+        some = rng.integers(0, 60, (3, 7))
+        found = fresh.of_items(k, np.full(3, NOW), some)
+        np.testing.assert_allclose(found, trends.tables[k][-1][some], atol=1e-4)
+        assert fresh._tables is None
 
 
 def test_nothing_is_known_of_what_comes_later(training: Training) -> None:

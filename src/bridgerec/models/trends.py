@@ -42,6 +42,7 @@ class Trends:
         self.half_lives, self.edges, self.counts = tuple(half_lives), edges, counts
         self._tables: list[Floats] | None = None
         self._columns: list[Any] | None = None
+        self._newest: dict[int, Floats] = {}
 
     @classmethod
     def fit(cls, training: Training, half_lives: Sequence[float]) -> "Trends":
@@ -101,7 +102,7 @@ class Trends:
     def of_block(self, k: int, moment: NDArray[np.int64], block: slice) -> Floats:
         """log(popularity + EPSILON) of a block of items at each moment, (n, items)."""
         if self._tables is None and (moment >= self.edges[-1]).all():  # as a service asks
-            now = self.of_entries(k, moment[:1].repeat(block.stop - block.start), np.r_[block])
+            now = self.newest(k)[block]
             return np.broadcast_to(now, (len(moment), len(now)))
         return self.tables[k][self.at(moment), block]
 
@@ -110,9 +111,15 @@ class Trends:
     ) -> Floats:
         """log(popularity + EPSILON) of some items (n, number) at each moment (n,)."""
         if self._tables is None and (moment >= self.edges[-1]).all():  # as a service asks
-            found = self.of_entries(k, moment.repeat(items.shape[1]), items.ravel())
-            return found.reshape(items.shape)
+            return self.newest(k)[items]
         return self.tables[k][self.at(moment)[:, None], items]
+
+    def newest(self, k: int) -> Floats:
+        """log(popularity + EPSILON) of all items from the last edge on, (items,)."""
+        if k not in self._newest:
+            n = self.counts[k].shape[1]
+            self._newest[k] = self.of_entries(k, self.edges[-1:].repeat(n), np.arange(n))
+        return self._newest[k]
 
     def lift(self, weights: Floats, moment: NDArray[np.int64], block: slice) -> Floats:
         """The half-lives' `of_block`, each by its weight (half-lives,), summed: (n, items), or
