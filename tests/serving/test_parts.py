@@ -667,7 +667,6 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
         ({"k": 5.0}, "k: Input should be a valid integer"),
         ({"explain": "yes"}, "explain: Input should be a valid boolean"),
         ({"diversity": "0.5"}, "diversity: Input should be a valid number"),
-        ({"user_id": 5}, "user_id: Input should be a valid string"),
         ({"filters": {"price_max": "9"}}, "filters.price_max: Input should be a valid number"),
         ({"history": [{**MET, "timestamp": "7"}]}, "history.0.timestamp: Input should be a valid"),
         ({"user_id": "u" * 501}, "user_id: String should have at most 500"),
