@@ -122,7 +122,7 @@ def test_the_counters_are_printed(url: str) -> None:
     lines = printed(example, url).splitlines()
     name = 'bridgerec_request_seconds_count{method="POST",route="/recommend",status="200"}'
     assert any(line.startswith(name) for line in lines)
-    assert any(line.startswith("bridgerec_requests_running") for line in lines)
+    assert any(line.startswith("bridgerec_requests_running ") for line in lines)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the examples use curl")

@@ -675,7 +675,7 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
         ({"filters": {"categories": ["x"] * 201}}, "filters.categories: Tuple should have at most"),
         ({"target": ["left"] * 51}, "target: Input should be a valid string; target: List should"),
     ],
-    ids=lambda value: value.partition(":")[0] if isinstance(value, str) else "",
+    ids=lambda value: value.partition(":")[0] if isinstance(value, str) else next(iter(value)),
 )
 def test_nothing_is_unknown_converted_or_too_long(
     recommender: Recommender, tmp_path: Path, changes: dict[str, Any], words: str
