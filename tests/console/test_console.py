@@ -209,6 +209,22 @@ def test_every_kind_of_reason_is_told(visit: Callable[..., Console]) -> None:
     )
     for part in ("Because of", "Moby", "+0.52", "sea", "Quota", "from rank 5 to 2", "3.00", "▲3"):
         assert part in text
+    assert "Score-1.50" in text
+
+
+def test_each_item_shows_its_score(visit: Callable[..., Console]) -> None:
+    console = visit()
+    page = console.open()
+    answer = console.settled()
+    written = page.locator("#items li .score .number").all_inner_texts()
+    scores = [item["score"] for item in answer["items"]]
+    assert [float(text) for text in written] == pytest.approx(scores, rel=0.05)
+    bars = page.locator("#items li .score .fill").evaluate_all(
+        "found => found.map(e => parseFloat(e.style.inlineSize))"
+    )
+    assert len(bars) == len(scores)
+    assert bars[0] == 100
+    assert bars == sorted(bars, reverse=True)
 
 
 def test_what_has_no_title_is_called_by_its_id(visit: Callable[..., Console]) -> None:

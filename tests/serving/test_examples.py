@@ -18,7 +18,8 @@ from bridgerec.serving.launch import running
 
 pytestmark = pytest.mark.slow
 PAGE = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
-EXAMPLES = [text for text in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "$URL" in text]
+SHOWN = [text for text in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "$URL" in text]
+EXAMPLES = [text for text in SHOWN if "/metrics" not in text]  # which is no JSON
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,17 @@ def url(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield found
 
 
-def answers(example: str, url: str) -> list[dict[str, Any]]:
-    """What each command of an example printed."""
+def printed(example: str, url: str) -> str:
     done = subprocess.run(
         ["bash", "-euc", example], env={**os.environ, "URL": url}, capture_output=True, text=True
     )
     assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}"
-    found, rest = [], done.stdout
+    return done.stdout
+
+
+def answers(example: str, url: str) -> list[dict[str, Any]]:
+    """What each command of an example printed."""
+    found, rest = [], printed(example, url)
     while rest:
         value, end = json.JSONDecoder().raw_decode(rest)
         found.append(value)
@@ -107,3 +112,29 @@ def test_an_event_makes_a_stranger_known(url: str) -> None:
     sent, after = answers(example, url)
     assert sent["accepted"] + sent["duplicates"] == 1
     assert after["route"] == "cold_start"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the examples use curl")
+def test_the_counters_are_printed(url: str) -> None:
+    (example,) = [text for text in SHOWN if text not in EXAMPLES]
+    ask = {"target": "films", "k": 1}
+    assert httpx.post(f"{url}/recommend", json=ask, timeout=30).status_code == 200
+    lines = printed(example, url).splitlines()
+    name = 'bridgerec_request_seconds_count{method="POST",route="/recommend",status="200"}'
+    assert any(line.startswith(name) for line in lines)
+    assert any(line.startswith("bridgerec_requests_running ") for line in lines)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the examples use curl")
+def test_an_example_gets_what_it_allows_and_does_not_exclude(url: str) -> None:
+    (example,) = [text for text in EXAMPLES if '"allow"' in text]
+    (answer,) = answers(example, url)
+    assert {item["item_id"] for item in answer["items"]} == {"F00001", "F00003"}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the examples use curl")
+def test_several_events_are_counted_together(url: str) -> None:
+    (example,) = [text for text in EXAMPLES if "order-2" in text]
+    (sent,) = answers(example, url)
+    assert sent["accepted"] + sent["duplicates"] == 2
+    assert sent["unknown_items"] == 0

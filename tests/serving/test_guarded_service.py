@@ -1,5 +1,6 @@
 """The guard in the built Bento, over real connections."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,20 @@ def test_keys_in_every_worker(service: Service) -> None:
         revoke_key(service.file, "short")
         assert kept.post(f"{service.url}/recommend", json=ASKED).status_code == 401
     assert {service.ask("GET", "/release", "short").status_code for _ in range(10)} == {401}
+
+
+def test_a_key_that_asks_too_often_is_told_to_wait(service: Service) -> None:
+    slow = add_key(service.file, "slow", ("reader",), rate=0.01)  # a token a worker in 200 s
+    with httpx.Client(base_url=service.url, headers={"X-Api-Key": slow}) as kept:
+        assert kept.post("/recommend", json=ASKED).status_code == 200
+        refused = kept.post("/recommend", json=ASKED)  # the same worker, its token is gone
+    told(refused, 429, "rate_limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 200
+    service.keys["slow"] = slow
+    codes = [service.ask("GET", "/release", "slow").status_code for _ in range(10)]
+    assert codes.count(200) <= 1  # of the other worker
+    assert set(codes) <= {200, 429}
+    assert service.ask("POST", "/recommend", "reader", json=ASKED).status_code == 200
 
 
 def test_no_person_is_named_in_what_the_service_prints_or_counts(service: Service) -> None:
@@ -275,6 +291,57 @@ def test_a_stopping_service_answers_what_it_began(finished: Workspace, tmp_path:
             process.wait()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/livez")
+
+
+def test_a_full_service_sends_away_and_a_stuck_one_gives_up(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    """Whoever holds the lock of the state keeps an event, and the one place there is, waiting."""
+    bento = Path(shutil.copytree(finished.bento, tmp_path / "bento"))
+    manifest = find_bundle(bento) / "manifest.json"
+    content = read_json(manifest)
+    content["service"]["timeout_seconds"] = 5
+    content["service"]["guard"] = {"concurrency": 1, "queue": 0}
+    write_json(manifest, content)
+    state = tmp_path / "state"
+    event = {"user_id": SECRET, "domain": "films", "item_id": "x"}
+    with (
+        running(bento, timeout=180, state=str(state)) as url,
+        (state / "state.lock").open("rb") as lock,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def keep() -> httpx.Response:
+            while (kept := send(url, "/events", event)).status_code == 503:
+                pass  # the place was taken by the question below
+            return kept
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        limit, waiting = time.monotonic() + 5, pool.submit(keep)
+        while (full := send(url, "/recommend", ASKED)).status_code == 200:
+            assert time.monotonic() < limit  # until the event has come
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert waiting.result().status_code == 200
+        told(full, 503, "overloaded")
+        assert full.headers["retry-after"] == "1"
+        assert send(url, "/recommend", ASKED).status_code == 200
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        told(send(url, "/events", event), 504, "timeout")
+        assert send(url, "/recommend", ASKED).status_code == 200  # the place is free again
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def send(url: str, path: str, body: dict[str, Any]) -> httpx.Response:
+    return httpx.post(f"{url}{path}", json=body, timeout=30)
+
+
+def told(answer: httpx.Response, status: int, error: str) -> None:
+    """It is a refusal of the one shape."""
+    assert answer.status_code == status, answer.text
+    assert answer.json().keys() == ERROR
+    assert answer.json()["error"] == error
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
 def test_a_second_real_release_answers_its_share(finished: Workspace, tmp_path: Path) -> None:

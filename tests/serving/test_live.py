@@ -236,6 +236,13 @@ def test_filters_and_lists(url: str, finished: Workspace) -> None:
     allowed = post(url, "/recommend", target="films", allow=[*some, "no-such"], exclude=some[:2])
     assert set(shown(allowed)) == set(some[2:])
     assert "only 3 items" in allowed.json()["notes"][-1]
+    films = films.filter(pl.col("domain") == "films")
+    brand = post(url, "/recommend", target="films", k=1).json()["items"][0]["brand"]
+    made = films.filter(pl.col("brand") == brand)
+    assert 0 < made.height < films.height
+    of_it = post(url, "/recommend", target="films", k=200, filters={"brands": [brand]})
+    assert {i["brand"] for i in of_it.json()["items"]} == {brand}
+    assert set(made["item_id"]) <= set(shown(of_it))  # and what a test has added
     none = post(url, "/recommend", target="films", filters={"brands": ["no such brand"]})
     assert shown(none) == []
 

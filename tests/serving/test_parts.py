@@ -39,8 +39,9 @@ from bridgerec.serving.shelf import Shelf
 from bridgerec.serving.state import Event, NewItem, View, open_store
 from bridgerec.serving.switch import follow
 
+MET = {"domain": "left", "item_id": "i1"}
 LAMP = {"domain": "left", "item_id": "lamp", "title": "A lamp"}
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "k_max": 200,
     "max_history": 5,
     "max_batch": 3,
@@ -652,6 +653,65 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
                 answer = await client.post(path, json=body)
                 assert answer.status_code == 422
                 assert answer.json()["message"].startswith(words)
+
+    asyncio.run(ask())
+    live.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"history": [{**MET, "zz": 1}]}, "history.0.zz: Extra inputs"),
+        ({"filters": {"zz": 1}}, "filters.zz: Extra inputs"),
+        ({"k": "5"}, "k: Input should be a valid integer"),
+        ({"k": 5.0}, "k: Input should be a valid integer"),
+        ({"explain": "yes"}, "explain: Input should be a valid boolean"),
+        ({"diversity": "0.5"}, "diversity: Input should be a valid number"),
+        ({"filters": {"price_max": "9"}}, "filters.price_max: Input should be a valid number"),
+        ({"history": [{**MET, "timestamp": "7"}]}, "history.0.timestamp: Input should be a valid"),
+        ({"user_id": "u" * 501}, "user_id: String should have at most 500"),
+        ({"history": [{**MET, "item_id": "i" * 501}]}, "history.0.item_id: String should have at"),
+        ({"exclude": ["x"] * 10_001}, "exclude: List should have at most 10000"),
+        ({"filters": {"categories": ["x"] * 201}}, "filters.categories: Tuple should have at most"),
+        ({"target": ["left"] * 51}, "target: Input should be a valid string; target: List should"),
+    ],
+    ids=lambda value: value.partition(":")[0] if isinstance(value, str) else next(iter(value)),
+)
+def test_nothing_is_unknown_converted_or_too_long(
+    recommender: Recommender, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    live = Live(recommender, Embedder(tmp_path))
+
+    async def ask() -> None:
+        async with served(live) as client:
+            answer = await client.post("/recommend", json={"target": "left", **changes})
+            assert answer.status_code == 422
+            assert answer.json()["message"].startswith(words)
+
+    asyncio.run(ask())
+    live.close()
+
+
+@pytest.mark.parametrize(
+    "most",
+    [
+        {"user_id": "u" * 500},
+        {"exclude": ["x"] * 10_000},
+        {"filters": {"categories": ["Home"] * 200}},
+        {"target": ["left"] * 50},
+        {"history": [{**MET, "timestamp": 7}] * SERVICE["max_history"]},
+    ],
+    ids=lambda most: next(iter(most)),
+)
+def test_as_much_as_is_allowed_is_answered(
+    recommender: Recommender, tmp_path: Path, most: dict[str, Any]
+) -> None:
+    live = Live(recommender, Embedder(tmp_path))
+
+    async def ask() -> None:
+        async with served(live) as client:
+            answer = await client.post("/recommend", json={"target": "left", **most})
+            assert answer.status_code == 200, answer.text
 
     asyncio.run(ask())
     live.close()

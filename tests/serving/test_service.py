@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from bridgerec.serving.launch import running
 from bridgerec.serving.ranker import Recommender
 
 pytestmark = pytest.mark.slow
+BOOK = {"domain": "books", "item_id": "B00001"}
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +161,14 @@ def test_an_account_of_a_domain_finds_its_person(finished: Workspace) -> None:
         ({"target": "films", "k": 100_000}, 422, "limit"),
         ({"target": "films", "kk": 5}, 422, "kk"),
         ({}, 422, "target"),
+        ({"target": "films", "k": "5"}, 422, "k: "),
+        ({"target": "films", "user_id": "u" * 501}, 422, "user_id: "),
+        ({"target": "films", "exclude": ["x"] * 10_001}, 422, "exclude: "),
+        ({"target": "films", "allow": ["x"] * 10_001}, 422, "allow: "),
+        ({"target": "films", "filters": {"categories": ["x"] * 201}}, 422, "filters.categories: "),
+        ({"target": "films", "filters": {"brands": ["x"] * 201}}, 422, "filters.brands: "),
+        ({"target": ["films"] * 51}, 422, "target: "),
+        ({"target": "films", "history": [BOOK] * 501}, 422, "the history has 501 items"),
         ({"target": "films", "exclude": ["x" * 2_000_000]}, 413, "too long"),
     ],
 )
@@ -195,6 +206,17 @@ def test_release_health_and_traffic(url: str, traffic: Path, finished: Workspace
     (line,) = own
     assert line["items"] == [item["item_id"] for item in answer["items"]]
     assert "somebody-secret" not in json.dumps(lines)
+
+
+def test_head_of_health_is_answered_without_a_body(url: str) -> None:
+    """As it comes over the wire: clients throw away what a server sends after such a head."""
+    address = httpx.URL(url)
+    with socket.create_connection((address.host, address.port or 80), timeout=30) as line:
+        line.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(partial(line.recv, 65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == b""
 
 
 @pytest.mark.parametrize("part", ["catalogue.parquet", "models/popularity/model.safetensors"])
