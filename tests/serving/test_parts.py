@@ -664,7 +664,6 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
         ({"history": [{**MET, "zz": 1}]}, "history.0.zz: Extra inputs"),
         ({"filters": {"zz": 1}}, "filters.zz: Extra inputs"),
         ({"k": "5"}, "k: Input should be a valid integer"),
-        ({"k": 5.0}, "k: Input should be a valid integer"),
         ({"explain": "yes"}, "explain: Input should be a valid boolean"),
         ({"diversity": "0.5"}, "diversity: Input should be a valid number"),
         ({"filters": {"price_max": "9"}}, "filters.price_max: Input should be a valid number"),
