@@ -664,6 +664,8 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
         ({"history": [{**MET, "zz": 1}]}, "history.0.zz: Extra inputs"),
         ({"filters": {"zz": 1}}, "filters.zz: Extra inputs"),
         ({"k": "5"}, "k: Input should be a valid integer"),
+        ({"k": 5.5}, "k: Input should be a valid integer"),
+        ({"k": True}, "k: Input should be a valid integer"),
         ({"explain": "yes"}, "explain: Input should be a valid boolean"),
         ({"diversity": "0.5"}, "diversity: Input should be a valid number"),
         ({"filters": {"price_max": "9"}}, "filters.price_max: Input should be a valid number"),
@@ -695,6 +697,7 @@ def test_nothing_is_unknown_converted_or_too_long(
     "most",
     [
         {"user_id": "u" * 500},
+        {"k": 5.0},  # an integer, as /openapi.json has it
         {"exclude": ["x"] * 10_000},
         {"filters": {"categories": ["Home"] * 200}},
         {"target": ["left"] * 50},

@@ -5,11 +5,24 @@ Ids are any text of at most 500 characters that can be written as UTF-8; times a
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+    with_config,
+)
 from typing_extensions import TypedDict  # pydantic refuses that of Python 3.11
 
 Route = Literal["warm", "cold_start", "unknown", "fallback"]
 LONGEST_TEXT = 4000  # characters of a description, a wish or a search; the encoder reads less
+
+
+def _integral(value: Any) -> Any:
+    """5.0 is an integer, as JSON Schema has it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _words(text: str) -> str:
@@ -24,7 +37,8 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]  # a domain, a kind, 
 Id = Annotated[str, Field(min_length=1, max_length=500)]
 Loose = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Free = Annotated[Loose, AfterValidator(_words)]
-Moment = Annotated[int, Field(ge=0, lt=2**53)]
+Whole = Annotated[int, BeforeValidator(_integral)]
+Moment = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_integral)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Targets = Name | Annotated[list[Name], Field(min_length=1, max_length=50)]
 Named = Annotated[
@@ -124,7 +138,7 @@ class RecommendRequest(Person):
     )
 
     target: Targets = Field(description="The domain or domains to recommend from.")
-    k: int = Field(10, ge=1, lt=2**31)
+    k: Whole = Field(10, ge=1, lt=2**31)
     exclude_seen: bool = True
     exclude: list[Id] = Field(
         default_factory=list, max_length=10_000, description="Item ids never to return."
@@ -154,7 +168,7 @@ class SimilarRequest(Strict):
     domain: Name
     item_id: Id
     target: Targets | None = Field(None, description="Where to look; left out: `domain`.")
-    k: int = Field(10, ge=1, lt=2**31)
+    k: Whole = Field(10, ge=1, lt=2**31)
     release: Named = None
 
 
@@ -165,7 +179,7 @@ class SearchRequest(Person):
 
     text: Free
     target: Targets
-    k: int = Field(10, ge=1, lt=2**31)
+    k: Whole = Field(10, ge=1, lt=2**31)
     personal: float = Field(0.3, ge=0, le=1, description="The share of the person's taste.")
     filters: Filters = UNFILTERED
     release: Named = None
@@ -277,7 +291,7 @@ class EventsResponse(BaseModel):
 class ShownItem(Strict):
     domain: Name
     item_id: Id
-    position: int = Field(ge=1, lt=2**31)
+    position: Whole = Field(ge=1, lt=2**31)
 
 
 class ClickedItem(Strict):
