@@ -57,7 +57,10 @@ def test_the_largest_of_each_row_are_kept(seed: int, keep: float, precision: str
     left, right = np.abs(found), np.abs(drawn)
     assert (left[right < kept[..., -1:]] == 0).all()
     limit = {"float32": 0, "bfloat16": 2.0**-8, "int8": 0.504 / 127}[precision]
-    assert (np.abs(left - right)[right >= kept[..., -1:]] <= limit * right.max()).all()
+    close = limit * right.max()
+    assert (np.abs(left - right)[left > 0] <= close).all()
+    largest = -np.sort(-left, axis=-1)[..., : kept.shape[-1]]  # of equal ones any may be left out
+    assert (np.abs(largest - kept) <= close).all()
 
 
 def test_pruning_makes_arrays_smaller_and_leaves_the_diagonal() -> None:
