@@ -658,6 +658,42 @@ def test_what_is_wrong_is_named_by_its_place(recommender: Recommender, tmp_path:
     live.close()
 
 
+def test_added_items_are_read_once_by_a_worker_that_starts(
+    recommender: Recommender, tmp_path: Path, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks while another request takes them in waits for that, and knows them, too."""
+    assert training.vectors is not None
+    store, vector = open_store(str(tmp_path / "state")), training.vectors[0]
+    live, read, taken = Live(recommender, Embedder(tmp_path), store), [0], asyncio.Event()
+    look = store.look
+
+    async def counted(*asked: Any) -> View:
+        view = await look(*asked)
+        read[0] += len(view.items)
+        return view
+
+    async def vectors_of(items: list[NewItem]) -> list[NDArray[np.float32]]:
+        await taken.wait()
+        return [vector] * len(items)
+
+    monkeypatch.setattr(store, "look", counted)
+    monkeypatch.setattr(live.embedder, "vectors_of", vectors_of)
+
+    async def ask() -> None:
+        for i in range(5):
+            await store.add_item(addition(vector, item_id=f"n{i}"))
+        asked = RecommendRequest(target="right", allow=["n3"], k=1)
+        tasks = [asyncio.create_task(live.recommend(asked, f"q{i}")) for i in range(9)]
+        await asyncio.sleep(0.1)
+        taken.set()
+        for answer in await asyncio.gather(*tasks):
+            assert ids(answer) == ["n3"]
+
+    asyncio.run(ask())
+    live.close()
+    assert read == [5]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -114,6 +114,9 @@ class Live:
         """A person's live state; new items are taken in on the way."""
         if self.store is None:
             return View()
+        if self._taking.locked():  # what is being taken in need not be read again
+            async with self._taking:
+                pass
         limit = recommender.service["max_history"]
         view = await self.store.look(person, limit, recommender.shelf.seen)
         if view.items:
