@@ -37,8 +37,9 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]  # a domain, a kind, 
 Id = Annotated[str, Field(min_length=1, max_length=500)]
 Loose = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Free = Annotated[Loose, AfterValidator(_words)]
-Whole = Annotated[int, BeforeValidator(_integral)]
-Moment = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_integral)]
+INTEGRAL = BeforeValidator(_integral)
+Whole = Annotated[int, INTEGRAL]
+Moment = Annotated[int, Field(ge=0, lt=2**53), INTEGRAL]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Targets = Name | Annotated[list[Name], Field(min_length=1, max_length=50)]
 Named = Annotated[
@@ -56,17 +57,18 @@ def targets_of(target: str | list[str]) -> list[str]:
     return [target] if isinstance(target, str) else list(dict.fromkeys(target))
 
 
-class Strict(BaseModel):
-    """No unknown fields, and nothing is converted: "5" is no number."""
+STRICT = ConfigDict(extra="forbid", strict=True)  # nothing is converted: "5" is no number
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+
+class Strict(BaseModel):
+    model_config = STRICT
 
 
 def _examples(*examples: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": list(examples)})
 
 
-@with_config(ConfigDict(extra="forbid", strict=True))
+@with_config(STRICT)
 class HistoryItem(TypedDict):
     """One thing a person met, in any domain; `timestamp` in seconds, if it is known when, and
     `kind` of event (view, purchase, …), if it is known what happened."""
@@ -82,7 +84,7 @@ class HistoryItem(TypedDict):
 class Filters(Strict):
     """Only items that fit all that is given; an item without a price fits no price."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     # frozen through and through: requests without filters share one
     categories: tuple[Name, ...] = Field(
